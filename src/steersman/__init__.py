@@ -1,0 +1,1 @@
+"""steersman: find, apply, choose, prove and use steering directions in language models."""

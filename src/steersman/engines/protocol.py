@@ -1,0 +1,42 @@
+"""The one small protocol that tasks and studies ask of an engine."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from steersman.model.generate import Generation, Sampling
+from steersman.model.score import Score
+from steersman.plan import Plan
+
+
+class Engine(Protocol):
+    """Completes and scores prompts, every row under a plan of its own, rows independent."""
+
+    def complete(
+        self, prompts: Sequence[str], plans: Sequence[Plan], sampling: Sampling, system: str | None = None
+    ) -> list[Generation]:
+        """Return one generation per prompt, as one batch."""
+        ...
+
+    def score(
+        self,
+        prompts: str | Sequence[str],
+        completions: Sequence[str],
+        plans: Plan | Sequence[Plan] | None = None,
+        *,
+        system: str | None = None,
+        batch_size: int = 32,
+    ) -> list[Score]:
+        """Return the completions' log-probabilities; the prompt `""` scores a plain text."""
+        ...
+
+    def score_options(
+        self,
+        prompts: Sequence[str],
+        options: Sequence[Sequence[str]],
+        plans: Plan | Sequence[Plan] | None = None,
+        *,
+        system: str | None = None,
+        batch_size: int = 16,
+    ) -> list[list[Score]]:
+        """Return the scores of several completions of every prompt."""
+        ...

@@ -1,0 +1,73 @@
+"""Geometry of directions: units, cosines, random controls, running means."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from steersman.errors import InputError
+from steersman.shapes import Float, Rows, Tensor, Vector
+
+
+def unit(vector: Vector) -> Vector:
+    """Return the vector at length 1.
+
+    Raises:
+        InputError: when the vector has no length or is not finite.
+    """
+    length = float(vector.norm())
+    if not length > 0 or not torch.isfinite(vector).all():
+        raise InputError(f"expected a finite vector of positive length, got length {length}")
+    return vector / length
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    """Return the cosine between two vectors, in [-1, 1]."""
+    return float(unit(a.double()) @ unit(b.double()))
+
+
+def random_like(vector: Vector, seed: int) -> Vector:
+    """Return an isotropic random vector of the same length and type: the control of equal norm.
+
+    Args:
+        vector: `[d]`.
+        seed: of a generator of its own; the global one is not touched.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    draw = torch.randn(vector.shape, generator=generator, dtype=torch.float64)
+    return (unit(draw) * vector.double().norm()).to(vector.dtype)
+
+
+@dataclass
+class RunningMean:
+    """A mean of rows seen in batches, accumulated in float64 (bfloat16 sums lose the small differences)."""
+
+    width: int
+    count: int = 0
+    total: Float[Tensor, "d"] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = torch.zeros(self.width, dtype=torch.float64)
+
+    def add(self, rows: Rows) -> None:
+        """Take `[n, d]` rows in."""
+        self.total += rows.double().sum(0)
+        self.count += rows.shape[0]
+
+    @property
+    def mean(self) -> Vector:
+        """The `[d]` float64 mean; an error before the first row."""
+        if not self.count:
+            raise InputError("expected at least one row before a mean, got none")
+        return self.total / self.count
+
+
+def auroc(positive: Float[Tensor, "p"], negative: Float[Tensor, "m"]) -> float:
+    """Return the probability that a positive score lies above a negative one (ties count half), in [0, 1].
+
+    Equivalent to the normalised Mann-Whitney U statistic.
+    """
+    if not positive.numel() or not negative.numel():
+        raise InputError("expected scores of both classes for an AUROC, got an empty one")
+    above = (positive[:, None] > negative[None, :]).double().mean()
+    equal = (positive[:, None] == negative[None, :]).double().mean()
+    return float(above + equal / 2)

@@ -1,0 +1,105 @@
+"""Where things are in a model, found by structure and verified by effect; no switch on a model's name."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from steersman.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The parts of a decoder that interventions need.
+
+    Args:
+        base: the decoder without its language-model head; its forward sees attention mask and cache.
+        blocks: the decoder blocks, in order.
+        width: model width d.
+    """
+
+    base: nn.Module
+    blocks: nn.ModuleList
+    width: int
+
+    @property
+    def depth(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.blocks)
+
+
+def discover(model: Any, blocks: str | None = None) -> Layout:
+    """Return the layout: the only `ModuleList` as long as the configuration's number of layers.
+
+    Args:
+        model: a Hugging Face causal language model.
+        blocks: dotted path of the block list, where the structure is ambiguous.
+
+    Raises:
+        ModelError: when no list, or several, fit; lists the candidates.
+    """
+    config = model.config.get_text_config(decoder=True) if hasattr(model.config, "get_text_config") else model.config
+    depth, width = config.num_hidden_layers, config.hidden_size
+    lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
+    if blocks is not None:
+        if blocks not in lists:
+            raise ModelError(f"expected the path of a ModuleList ({', '.join(lists) or 'none'}), got {blocks!r}")
+        name = blocks
+    else:
+        fitting = [name for name, module in lists.items() if len(module) == depth and _is_outermost(name, lists, depth)]
+        if len(fitting) != 1:
+            found = ", ".join(f"{name} ({len(module)})" for name, module in lists.items()) or "none"
+            raise ModelError(
+                f"expected exactly one ModuleList of {depth} blocks in {type(model).__name__}, got {len(fitting)} among {found}; "
+                "give its path with blocks="
+            )
+        name = fitting[0]
+    parent = model.get_submodule(name.rpartition(".")[0])
+    return Layout(parent, lists[name], width)
+
+
+def _is_outermost(name: str, lists: dict[str, nn.ModuleList], depth: int) -> bool:
+    return not any(name.startswith(f"{other}.") for other, module in lists.items() if len(module) == depth)
+
+
+def hidden_of(output: Any) -> torch.Tensor:
+    """Return the hidden states in a block's output, which is a tensor or a tuple that begins with it."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
+    """Return a block's output with other hidden states, in the form it came."""
+    return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+
+@torch.no_grad()
+def verify(model: Any, layout: Layout) -> None:
+    """Return when an edit at the middle block moves the logits; leaves the model as it was.
+
+    Raises:
+        ModelError: when it does not: the blocks found are not on the path from tokens to logits.
+    """
+    device = next(model.parameters()).device
+    tokens = torch.arange(4, device=device)[None]
+    arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    plain = model(**arguments).logits
+
+    def push(_module: nn.Module, _args: Any, output: Any) -> Any:
+        hidden = hidden_of(output)
+        if hidden.shape[-1] != layout.width or hidden.shape[:2] != tokens.shape:
+            raise ModelError(
+                f"expected blocks to return [1, 4, {layout.width}], got {list(hidden.shape)}; give their path with blocks="
+            )
+        ramp = torch.linspace(-1, 1, layout.width, device=hidden.device, dtype=hidden.dtype)
+        return with_hidden(output, hidden + ramp * hidden.norm(dim=-1, keepdim=True))
+
+    handle = layout.blocks[layout.depth // 2].register_forward_hook(push)
+    try:
+        moved = model(**arguments).logits
+    finally:
+        handle.remove()
+    if torch.equal(plain, moved):
+        raise ModelError(
+            "an edit at the middle block did not move the logits: these are not the decoder blocks; give their path with blocks="
+        )

@@ -1,0 +1,141 @@
+"""Log-probabilities of given text, row by row, without ever holding all positions' logits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from steersman.errors import InputError
+from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
+from steersman.model.handle import Handle
+from steersman.model.hooks import editing, select_rows
+from steersman.plan import Plan
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-probabilities of one completion's tokens, in nats, given its prompt and the tokens before."""
+
+    tokens: tuple[float, ...]
+
+    @property
+    def total(self) -> float:
+        """Log-probability of the whole completion, nats."""
+        return sum(self.tokens)
+
+    @property
+    def mean(self) -> float:
+        """Mean log-probability per token, nats."""
+        return self.total / len(self.tokens)
+
+    @property
+    def minimum(self) -> float:
+        """Log-probability of the least likely token, nats."""
+        return min(self.tokens)
+
+
+@torch.inference_mode()
+def score_batch(
+    model: Handle, prompts: Sequence[str], completions: Sequence[str], plans: Sequence[Plan], system: str | None = None
+) -> list[Score]:
+    """Return the completions' token log-probabilities, all in one batch.
+
+    Args:
+        model: the model.
+        prompts: at least one; `""` for a plain text, whose first token then only serves as context.
+        completions: one per prompt, each of at least one token.
+        plans: one per prompt.
+        system: system prompt for all; before a plain text it stands as plain text.
+    """
+    heads: list[list[int]] = []
+    tails: list[list[int]] = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        tail = completion_tokens(model, completion)
+        head = prompt_tokens(model, prompt, system) if prompt else _beginning(model, system)
+        if not head:
+            head, tail = tail[:1], tail[1:]
+        if not tail:
+            raise InputError(f"expected a text of at least two tokens, got {completion!r}")
+        heads.append(head)
+        tails.append(tail)
+    return score_tokens(model, heads, tails, plans)
+
+
+@torch.inference_mode()
+def score_tokens(
+    model: Handle, heads: Sequence[Sequence[int]], tails: Sequence[Sequence[int]], plans: Sequence[Plan]
+) -> list[Score]:
+    """Return the log-probabilities of token rows `tails`, each given its row of `heads`."""
+    batch = pad(model, [[*h, *t] for h, t in zip(heads, tails, strict=True)], [len(head) for head in heads])
+    longest = max(len(tail) for tail in tails)
+    with editing(model, plans, batch.prompt_lengths):
+        # Left padding lines the completions up at the end, so only the last logits are ever computed.
+        logits = model.hf(**forward_arguments(model, batch, keep=longest + 1), use_cache=False).logits
+    scores: list[Score] = []
+    for row, tail in zip(logits, tails, strict=True):
+        wanted = torch.tensor(list(tail), device=row.device)
+        logs = row[-len(tail) - 1 : -1].float().log_softmax(-1)
+        scores.append(Score(tuple(logs.gather(1, wanted[:, None])[:, 0].tolist())))
+    return scores
+
+
+@torch.inference_mode()
+def score_options_batch(
+    model: Handle,
+    prompts: Sequence[str],
+    options: Sequence[Sequence[str]],
+    plans: Sequence[Plan],
+    system: str | None = None,
+) -> list[list[Score]]:
+    """Return the scores of several completions per prompt; each prompt is read once.
+
+    Args:
+        model: the model.
+        prompts: at least one.
+        options: for each prompt the same number of completions.
+        plans: one per prompt.
+        system: system prompt for all.
+    """
+    count = len(options[0])
+    if any(len(row) != count for row in options):
+        raise InputError("expected the same number of options for every prompt of a batch")
+    heads = [prompt_tokens(model, prompt, system) for prompt in prompts]
+    tails = [[completion_tokens(model, option) for option in row] for row in options]
+    batch = pad(model, heads, [len(head) for head in heads])
+    longest = max(len(tail) for row in tails for tail in row)
+    repeat = torch.arange(len(prompts)).repeat_interleave(count)
+    with editing(model, plans, batch.prompt_lengths):
+        output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
+        first = output.logits[:, -1].float().log_softmax(-1)[repeat.to(model.device)]
+        later: Tensor | None = None
+        if longest > 1:
+            cache = output.past_key_values
+            cache.batch_select_indices(repeat.to(model.device))
+            select_rows(model, repeat)
+            flat = pad(model, [tail for row in tails for tail in row], [0] * len(repeat), side="right")
+            mask = torch.cat([batch.mask[repeat.to(model.device)], flat.mask], 1)[:, :-1]
+            tokens = flat.tokens[:, :-1]
+            arguments = {"input_ids": tokens, "attention_mask": mask, "past_key_values": cache}
+            if "position_ids" in model.accepts:
+                arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+            later = model.hf(**arguments, use_cache=True).logits
+    scores: list[list[Score]] = []
+    for i, row in enumerate(tails):
+        scored: list[Score] = []
+        for j, tail in enumerate(row):
+            k = i * count + j
+            values = [float(first[k, tail[0]])]
+            if later is not None and len(tail) > 1:
+                logs = later[k, : len(tail) - 1].float().log_softmax(-1)
+                values += logs.gather(1, torch.tensor(tail[1:], device=logs.device)[:, None])[:, 0].tolist()
+            scored.append(Score(tuple(values)))
+        scores.append(scored)
+    return scores
+
+
+def _beginning(model: Handle, system: str | None) -> list[int]:
+    """Return what stands before a plain text: the first token where the model has one, and the system prompt as text."""
+    first = model.tokenizer.bos_token_id
+    before = completion_tokens(model, f"{system}\n\n") if system else []
+    return ([] if first is None else [first]) + before

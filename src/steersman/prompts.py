@@ -1,0 +1,238 @@
+"""What goes in: examples, pairs and evaluation items, read from JSONL with errors that name file and line.
+
+A pair file serves three contrasts, named by what differs between its two sides:
+
+* `completion`: the same prompt, answered in the two ways (a refusal against a compliance). Finds what the model *does*.
+* `prompt`: two prompts, no answer (harmful against harmless). Finds what the model *reads*.
+* `both`: each prompt with its own answer.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args
+
+from steersman.errors import DataError, InputError
+
+Contrast = Literal["completion", "prompt", "both"]
+Split = Literal["train", "validation", "test"]
+
+T = TypeVar("T")
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A prompt, and the completion that follows it (empty: the prompt alone)."""
+
+    prompt: str
+    completion: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two examples that differ in one thing: the positive shows it, the negative does not."""
+
+    id: str
+    positive: Example
+    negative: Example
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class PromptItem:
+    """One prompt of an evaluation set."""
+
+    id: str
+    prompt: str
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One four-choice question in MMLU's form; `answer` is the 0-based index of the right choice."""
+
+    id: str
+    subject: str
+    question: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One plain text."""
+
+    id: str
+    text: str
+
+
+def content_hash(items: Sequence[Any]) -> str:
+    """Return the sha256 of the items' contents in order, 64 hex digits."""
+    text = json.dumps([asdict(item) for item in items], sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pairs(source: str | Path, *, contrast: Contrast = "completion", split: Split | None = "train") -> list[Pair]:
+    """Return the pairs of a built-in set (`refusal`, `honesty`) or of a JSONL file.
+
+    Args:
+        source: a built-in name or a path. A line is `{"id", "positive": {"prompt", "completion"}, "negative": {...}}`,
+            optionally with `split`, `category` and `compliance` (how the *positive* prompt is answered without the
+            behaviour; where absent and the prompts are equal, the negative completion is that answer).
+        contrast: `completion`, `prompt` or `both`; see the module.
+        split: only the lines of that split, where the file says splits; `None` takes all.
+
+    Raises:
+        DataError: for a missing file, an empty set or a bad line, with its file and number.
+    """
+    if contrast not in get_args(Contrast):
+        raise InputError(f"expected a contrast among {', '.join(get_args(Contrast))}, got {contrast!r}")
+    return read_items(find_set(source, "pairs"), lambda record: _pair(record, contrast), split)
+
+
+def prompt_set(source: str | Path, *, split: Split | None = "test") -> list[PromptItem]:
+    """Return the prompts of a built-in set (`harmful`, `ordinary`, `over-refusal`) or of a JSONL file.
+
+    Args:
+        source: a built-in name or a path; a line is `{"id", "prompt"}`, optionally with `category` and `split`.
+        split: only the lines of that split, where the file says splits; `None` takes all.
+
+    Raises:
+        DataError: for a missing file, an empty set or a bad line, with its file and number.
+    """
+    return read_items(find_set(source, "tasks"), _prompt_item, split)
+
+
+def questions(source: str | Path = "knowledge", *, split: Split | None = "test") -> list[Question]:
+    """Return four-choice questions: the built-in set or a JSONL file in MMLU's form.
+
+    Raises:
+        DataError: for a missing file, an empty set or a bad line, with its file and number.
+    """
+    return read_items(find_set(source, "tasks"), _question, split)
+
+
+def passages(source: str | Path = "prose", *, split: Split | None = "test") -> list[Passage]:
+    """Return plain texts: the built-in set, or a JSONL file with a `text` a line.
+
+    Raises:
+        DataError: for a missing file, an empty set or a bad line, with its file and number.
+    """
+    return read_items(find_set(source, "tasks"), _passage, split)
+
+
+def find_set(source: str | Path, folder: Literal["pairs", "tasks"]) -> Path:
+    """Return the file of a built-in set, or the path given.
+
+    Raises:
+        DataError: when there is neither; lists the built-in names.
+    """
+    root = Path(str(resources.files("steersman"))) / "data" / folder
+    if (built_in := root / f"{source}.jsonl").is_file():
+        return built_in
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    names = ", ".join(sorted(p.stem for p in root.glob("*.jsonl")))
+    raise DataError(f"expected a JSONL file or a built-in set ({names}), got {str(source)!r}, which does not exist")
+
+
+def read_items(path: Path, parse: Callable[[Record], T], split: Split | None) -> list[T]:
+    """Return one item a line, parsed; lines of another split are left out where the file says splits.
+
+    Raises:
+        DataError: naming file and line.
+    """
+    items: list[T] = []
+    seen: dict[str, int] = {}
+    any_split = False
+    for number, record in _lines(path):
+        any_split = any_split or "split" in record
+        record.setdefault("id", f"{path.stem}-{number}")
+        if not isinstance(record["id"], str):
+            raise DataError(f"{path}, line {number}: expected 'id' as a string, got {type(record['id']).__name__}")
+        if record["id"] in seen:
+            raise DataError(f"{path}, line {number}: id {record['id']!r} stands already in line {seen[record['id']]}")
+        seen[record["id"]] = number
+        if split is not None and record.get("split", split) != split:
+            continue
+        try:
+            items.append(parse(record))
+        except InputError as error:
+            raise DataError(f"{path}, line {number}: {error}") from None
+    if not items:
+        which = f" of split {split!r}" if any_split else ""
+        raise DataError(f"{path}: expected at least one item{which}, got none")
+    return items
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Record]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}, line {number}: expected a JSON object, got text that is not JSON ({error.msg})") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{path}, line {number}: expected a JSON object, got {type(record).__name__}")
+        yield number, cast(Record, record)
+
+
+def _text(record: Record, key: str, *, empty: bool = False) -> str:
+    value = record.get(key, "" if empty else None)
+    if not isinstance(value, str) or not (value.strip() or empty):
+        came = "nothing" if value is None else repr(value)[:60]
+        raise InputError(f"expected {key!r} as a {'' if empty else 'non-empty '}string, got {came}")
+    return value
+
+
+def _example(record: Record, side: str) -> Example:
+    value = record.get(side)
+    if not isinstance(value, dict):
+        raise InputError(f"expected {side!r} as an object with 'prompt' and 'completion', got {type(value).__name__}")
+    side_record = cast(Record, value)
+    return Example(_text(side_record, "prompt"), _text(side_record, "completion", empty=True))
+
+
+def _pair(record: Record, contrast: Contrast) -> Pair:
+    positive, negative = _example(record, "positive"), _example(record, "negative")
+    if contrast == "prompt":
+        positive, negative = Example(positive.prompt), Example(negative.prompt)
+        if positive == negative:
+            raise InputError("expected two different prompts for the contrast 'prompt', got the same one twice")
+    elif contrast == "completion":
+        same = positive.prompt == negative.prompt
+        answer = _text(record, "compliance") if "compliance" in record or not same else negative.completion
+        negative = Example(positive.prompt, answer)
+    if contrast != "prompt" and not (positive.completion.strip() and negative.completion.strip()):
+        raise InputError(f"expected a 'completion' on both sides for the contrast {contrast!r}, got an empty one")
+    return Pair(record["id"], positive, negative, _text(record, "category", empty=True))
+
+
+def _prompt_item(record: Record) -> PromptItem:
+    return PromptItem(record["id"], _text(record, "prompt"), _text(record, "category", empty=True))
+
+
+def _question(record: Record) -> Question:
+    choices, answer = record.get("choices"), record.get("answer")
+    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
+        raise InputError(f"expected 'choices' as a list of two or more non-empty strings, got {repr(choices)[:60]}")
+    if isinstance(answer, str) and len(answer) == 1 and answer.upper() in "ABCDEFGHIJ":
+        answer = "ABCDEFGHIJ".index(answer.upper())
+    if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):
+        raise InputError(f"expected 'answer' as an index from 0 to {len(choices) - 1} or a letter, got {answer!r}")
+    texts = tuple(cast(list[str], choices))
+    return Question(record["id"], _text(record, "subject", empty=True), _text(record, "question"), texts, answer)
+
+
+def _passage(record: Record) -> Passage:
+    return Passage(record["id"], _text(record, "text"))

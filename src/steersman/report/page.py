@@ -1,0 +1,185 @@
+"""The run folder's report: `results.csv`, `plots/` and one self-contained `report.html`."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from steersman.report.dose import dose_charts
+from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
+from steersman.report.headline import headline
+from steersman.report.profile import profile_charts
+from steersman.report.reading import Run, read_run
+from steersman.report.samples import sample_completions
+from steersman.report.tables import Cell, cell, groups, metrics_in, settings_shown, strength, write_csv
+from steersman.report.tradeoff import tradeoff_charts
+from steersman.report.words import ARMS, UNITS, Metric
+from steersman.report.writing import write_atomically
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A chart ready for the template: panels with their SVG."""
+
+    chart: Chart
+    panels: tuple[tuple[str, str, Markup], ...]
+
+
+@dataclass(frozen=True)
+class _Overview:
+    """The small table at the top: settings across, metrics down."""
+
+    settings: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[Metric, str, tuple[Cell, ...]], ...]
+
+
+def write_report(folder: Path) -> Path:
+    """Write the tables, plots and page of a run, finished or not.
+
+    The same folder gives the same bytes. Existing reports are replaced, each file at once or not at all.
+
+    Args:
+        folder: A run folder with at least `results.json`.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        FileError: `results.json` is missing, a file is not what it should be, or the folder cannot be written to.
+    """
+    run = read_run(Path(folder))
+    tradeoffs, doses, profiles = tradeoff_charts(run), dose_charts(run), profile_charts(run)
+    write_csv(run.results, run.folder / "results.csv")
+    for chart in [*tradeoffs, *doses, *profiles]:
+        save_chart(chart, run.folder / "plots")
+    page = _environment().get_template("report.html.j2").render(
+        run=run,
+        title=str(run.summary.get("title") or f"{run.summary.get('study') or 'Steering'} study"),
+        headline=headline(run),
+        notes=[*run.notes, *gaps(run)],
+        status=_status(run),
+        overview=_overview(run),
+        tradeoffs=_drawn(tradeoffs),
+        doses=_drawn(doses),
+        profiles=_drawn(profiles),
+        samples=sample_completions(run),
+        groups=groups(run),
+        meanings=[metric for metric in metrics_in(run.results) if metric.meaning],
+        units=UNITS,
+        chosen=strength(run.chosen) if run.chosen else "",
+        facts=_facts(run.provenance),
+        palette=PALETTE,
+    )  # fmt: skip
+    return write_atomically(run.folder / "report.html", page.encode())
+
+
+def gaps(run: Run) -> list[str]:
+    """What a complete study would have measured and this run has not, in sentences."""
+    found: list[str] = []
+    if not run.results:
+        found.append("results.json is empty: nothing has been measured yet.")
+    if run.summary and run.chosen is None:
+        found.append("No coefficient has been chosen yet.")
+    arms = {row.arm for row in run.results}
+    consequences = {
+        "unsteered": "there is nothing to compare with",
+        "steered": "no steered setting has been measured",
+        "random": "damage that any direction would do cannot be told from the direction's own effect",
+        "prompt": "steering is not compared with simply asking",
+    }
+    for arm, name in ARMS.items():
+        if run.results and arm not in arms:
+            found.append(f"There is no {name} arm: {consequences[arm]}.")
+    units = {row.unit for row in run.results if row.arm == "steered"}
+    for unit, meaning in UNITS.items():
+        if "steered" in arms and unit not in units:
+            found.append(f"There are no coefficients in {unit} units ({meaning}).")
+    return found
+
+
+def _status(run: Run) -> str:
+    if not run.summary:
+        return "It is not known whether this run is finished."
+    if run.summary.get("complete") is False:
+        return "This run is not finished; what follows is what has been measured so far. The same command resumes it."
+    if run.summary.get("mode") == "quick":
+        return "A quick run: a smaller grid and fewer items than the whole study, which --full runs."
+    return ""
+
+
+def _overview(run: Run) -> _Overview | None:
+    """Unsteered, chosen, random and prompt beside each other; None before a coefficient has been chosen."""
+    if run.chosen is None:
+        return None
+    shown = settings_shown(run.results, run.chosen)
+    rows: list[tuple[Metric, str, tuple[Cell, ...]]] = []
+    for metric in metrics_in(run.results):
+        cells = tuple(cell(run, metric, run.row(*metric.key, arm, setting)) for arm, setting in shown)
+        counts = {found.n for found in cells if found.n}
+        if counts:
+            # one n for the whole row stands at its head; otherwise every cell carries its own
+            rows.append((metric, counts.pop() if len(counts) == 1 else "", cells))
+    return _Overview(tuple((arm, ARMS.get(arm, arm)) for arm, _ in shown), tuple(rows))
+
+
+def _drawn(charts: Iterable[Chart]) -> list[_Drawn]:
+    return [
+        _Drawn(
+            chart,
+            # our own drawing, in which matplotlib has escaped every text: the one place where markup passes as it is
+            tuple((panel.name, panel.description, Markup(inline_svg(panel))) for panel in chart.panels),
+        )
+        for chart in charts
+    ]
+
+
+def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The provenance as titled lists of names and values, nested records one level down."""
+    known = {"model": "Model", "versions": "Versions", "data": "Data", "seeds": "Seeds", "seconds": "Time, seconds"}
+    order = [key for key in known if key in provenance] + [key for key in provenance if key not in known]
+    sections: list[tuple[str, list[tuple[str, str]]]] = []
+    plain: list[tuple[str, str]] = []
+    for key in order:
+        value = provenance[key]
+        name = known.get(key, key.replace("_", " ").capitalize())
+        if isinstance(value, Mapping):
+            sections.append((name, [(str(inner), _value(found)) for inner, found in value.items()]))
+        elif key != "command":
+            plain.append((name, _value(value)))
+    return [*([("Run", plain)] if plain else []), *sections]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_value(found)}" for key, found in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(found) for found in value)
+    if value is None:
+        return "not recorded"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _tied(text: str) -> str:
+    """No line breaks inside "47 %", "n = 60", "+0.31 nats" and ranges such as "−4.0 to +1.5"."""
+    text = re.sub(r" %", "\u00a0%", text)
+    text = re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", text)
+    text = re.sub(r"(?<=\d) (?=points?\b|nats\b)", "\u00a0", text)
+    text = re.sub(r"(?<=\d)\u2013(?=\d)", "\u2060\u2013\u2060", text)
+    return re.sub(r"(?<=\d) to (?=[+\u2212]?\d)", "\u00a0to\u00a0", text)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("steersman.report", "templates"),
+        autoescape=True,  # completions may hold HTML, also by intent
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["tied"] = _tied
+    return environment

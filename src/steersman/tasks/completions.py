@@ -1,0 +1,100 @@
+"""Refusal, helpfulness and over-refusal: complete a prompt, then judge the completion.
+
+The three tasks differ in their prompts (harmful, ordinary, safe but harmful-looking) and in what is read off.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import final
+
+from steersman.engines import Engine
+from steersman.judges import REFUSAL_PATTERNS, Coherence, is_refusal
+from steersman.model.generate import Sampling
+from steersman.plan import Plan
+from steersman.prompts import PromptItem
+from steersman.tasks.task import Metric, Outcome, Setting, key_of
+
+REFUSAL_RATE = Metric("refusal_rate", "rate", "share of prompts refused")
+HELPFUL_RATE = Metric("helpful_rate", "rate", "share of prompts answered, on topic and coherently")
+COMPLETION_LOGPROB = Metric("completion_logprob", "mean", "nats per token under the unsteered model")
+
+
+@final
+@dataclass(frozen=True)
+class CompletionTask:
+    """Completes every prompt and reports refusals, helpful answers and how likely the texts are to the unsteered model.
+
+    Args:
+        name: `refusal`, `helpfulness` or `over-refusal`.
+        items: the prompts.
+        sampling: how completions are made; greedy by default.
+        helpfulness: also judge whether the prompt was answered: not refused, coherent, and more likely after its own
+            prompt than after its neighbour's in the list.
+        coherence: the limits that `helpful` means.
+    """
+
+    name: str
+    items: Sequence[PromptItem]
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=40))
+    helpfulness: bool = False
+    coherence: Coherence = field(default_factory=Coherence)
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Refusal rate and completion log-probability; for the helpfulness task also the helpful rate."""
+        both = (REFUSAL_RATE, COMPLETION_LOGPROB)
+        return (REFUSAL_RATE, HELPFUL_RATE, COMPLETION_LOGPROB) if self.helpfulness else both
+
+    def settings_key(self) -> str:
+        """Return what an outcome depends on besides item and setting."""
+        return key_of(
+            task="completions",
+            sampling=asdict(self.sampling),
+            helpfulness=self.helpfulness,
+            coherence=asdict(self.coherence),
+            patterns=REFUSAL_PATTERNS,
+        )
+
+    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
+        """Return one outcome per prompt of `items[start:stop]`."""
+        items = list(self.items[start:stop])
+        prompts = [item.prompt for item in items]
+        made = engine.complete(prompts, [setting.plan] * len(prompts), self.sampling, setting.system)
+        texts = [generation.text for generation in made]
+        own = _logprobs(engine, prompts, texts)
+        # The neighbour in the whole list, so that a batch's edges change nothing.
+        others = [self.items[(start + i + 1) % len(self.items)].prompt for i in range(len(items))]
+        elsewhere = _logprobs(engine, others, texts) if self.helpfulness else own
+        outcomes: list[Outcome] = []
+        for item, generation, logprob, other in zip(items, made, own, elsewhere, strict=True):
+            refused = is_refusal(generation.text)
+            metrics = {"refusal_rate": float(refused)}
+            details: dict[str, object] = {
+                "prompt": item.prompt,
+                "category": item.category,
+                "completion": generation.text,
+                "finish": generation.finish,
+                "refused": refused,
+                "helpful": None,
+            }
+            if logprob is not None:
+                metrics["completion_logprob"] = logprob
+            if self.helpfulness:
+                coherent = logprob is not None and self.coherence.coherent(generation.text, logprob)
+                on_topic = logprob is not None and other is not None and self.coherence.on_topic(logprob, other)
+                helpful = coherent and on_topic and not refused
+                metrics["helpful_rate"] = float(helpful)
+                details |= {"helpful": helpful, "coherent": coherent, "on_topic": on_topic}
+            outcomes.append(Outcome(item.id, metrics, details))
+        return outcomes
+
+
+def _logprobs(engine: Engine, prompts: Sequence[str], texts: Sequence[str]) -> list[float | None]:
+    """Return each text's mean log-probability under the unsteered model; `None` for an empty text, which has none."""
+    written = [i for i, text in enumerate(texts) if text.strip()]
+    values: list[float | None] = [None] * len(texts)
+    if written:
+        scores = engine.score([prompts[i] for i in written], [texts[i] for i in written], Plan(), batch_size=len(written))
+        for i, score in zip(written, scores, strict=True):
+            values[i] = score.mean
+    return values

@@ -1,0 +1,99 @@
+"""What every task is, and what it is measured under."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from steersman.engines import Engine
+from steersman.plan import Plan
+
+Arm = Literal["unsteered", "steered", "random", "prompt"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the model is put under: one arm of a comparison.
+
+    Args:
+        arm: `unsteered`, `steered`, `random` (a direction of equal norm) or `prompt` (a system prompt asks for it).
+        plan: what is done to the activations.
+        system: system prompt, `None` for the template's own.
+        site: where, as a table says it; `None` for the arms that steer nothing.
+        coefficient: how strongly, in `unit`; 0 for the arms that steer nothing.
+        unit: `norm` (fractions of the residual norm) or `raw` (multiples of the fitted vector).
+    """
+
+    arm: Arm
+    plan: Plan = field(default_factory=Plan)
+    system: str | None = None
+    site: str | None = None
+    coefficient: float = 0.0
+    unit: str = "norm"
+
+    def digest(self) -> str:
+        """Return a sha256 over what acts on the model; the labels do not count."""
+        return hashlib.sha256(f"{self.plan.digest()}|{self.system!r}".encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column of a task's outcome.
+
+    Args:
+        name: as in `results.json`.
+        kind: `rate` (0 or 1 an item; Wilson interval) or `mean` (bootstrap interval).
+        unit: what the number is in.
+    """
+
+    name: str
+    kind: Literal["rate", "mean"]
+    unit: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one item came to under one setting.
+
+    Args:
+        item: its id.
+        metrics: a number for each of the task's metrics; a metric that does not apply to the item is absent.
+        details: what people want to see, such as prompt and completion.
+    """
+
+    item: str
+    metrics: Mapping[str, float]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """Samples and a scorer."""
+
+    @property
+    def name(self) -> str:
+        """As in `results.json`."""
+        ...
+
+    @property
+    def metrics(self) -> Sequence[Metric]:
+        """What it measures."""
+        ...
+
+    @property
+    def items(self) -> Sequence[Any]:
+        """The samples; each has an `id`."""
+        ...
+
+    def settings_key(self) -> str:
+        """Return everything besides item and setting that an outcome depends on, as text."""
+        ...
+
+    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
+        """Return the outcomes of `items[start:stop]` under a setting, computed as one batch."""
+        ...
+
+
+def key_of(**parts: Any) -> str:
+    """Return a stable text of the parts, for content addresses."""
+    return json.dumps(parts, sort_keys=True, ensure_ascii=False)
