@@ -44,11 +44,13 @@ def record(
         texts in float64.
 
     Raises:
-        InputError: for no pairs, a layer out of range, or a completion span without completions.
+        InputError: for no pairs, no layer or one out of range, a batch size below 1, or a completion span without completions.
     """
     kind = check_span(span)
     if not pairs:
         raise InputError("expected at least one pair to record, got none")
+    if batch_size < 1:
+        raise InputError(f"expected a batch size of at least 1, got {batch_size}")
     sites = _sites(model, layers)
     examples = [example for pair in pairs for example in (pair.positive, pair.negative)]
     rows = [_tokens(model, example, kind, system) for example in examples]
@@ -88,6 +90,8 @@ def record(
 
 def _sites(model: Handle, layers: Sequence[int] | None) -> list[Site]:
     wanted = range(model.depth) if layers is None else layers
+    if not len(wanted):
+        raise InputError("expected at least one layer to record, got none")
     for layer in wanted:
         if not -model.depth <= layer < model.depth:
             raise InputError(f"expected a layer from {-model.depth} to {model.depth - 1}, got {layer}")

@@ -1,6 +1,6 @@
 """Where an intervention happens: a `Site` in depth, a span in the text.
 
-A span is a name for a set of *absolute* positions, counted from 0 at a row's first real token (padding has position -1).
+A span is a name for a set of *absolute* positions, counted from 0 at a row's first real token (padding has -1).
 The mask is computed from those positions and never from the length of the forward pass at hand, so that one full
 forward pass and a cached decode, left and right padding, all select the same tokens.
 """
@@ -65,10 +65,10 @@ def check_span(name: str) -> SpanName:
     """
     if name not in SPANS:
         raise InputError(f"expected a span among {', '.join(SPANS)}, got {name!r}")
-    return cast(SpanName, name)
+    return name
 
 
-def span_mask(span: SpanName, positions: Positions, prompt_lengths: Int[Tensor, "batch"]) -> Mask:
+def span_mask(span: SpanName, positions: Positions, prompt_lengths: Int[Tensor, " batch"]) -> Mask:
     """Return which positions of the forward pass at hand belong to the span.
 
     Args:

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import matplotlib
 import pytest
+from simulated_run import HOSTILE, put
 
-from conftest import HOSTILE, put
 from steersman.errors import FileError
 from steersman.report import read_run, write_report
 
@@ -152,6 +152,9 @@ def test_a_thin_run_is_reported_with_a_note(thin_folder, kept, note):
         put(thin_folder, name, [row for row in json.loads((thin_folder / name).read_text()) if kept(row)])
     html, _ = read(write_report(thin_folder))
     assert note in html
+    # a legend names only what is drawn
+    arms = {row["arm"] for row in json.loads((thin_folder / "results.json").read_text())}
+    assert ("</svg>\nsystem prompt</li>" in html) == ("prompt" in arms and 'id="dose"' in html)
 
 
 def test_an_empty_run_is_a_page_that_says_so(tmp_path):

@@ -16,7 +16,7 @@ from steersman.plan import Plan, Step
 from steersman.where import Site, SpanName, span_mask
 
 
-@dataclass
+@dataclass(eq=False)
 class Progress:
     """Where the forward pass at hand stands: absolute positions and prompt lengths of its rows.
 
@@ -71,7 +71,7 @@ class Progress:
         self.index = index if self.index is None else self.index[index]
 
 
-@dataclass
+@dataclass(eq=False)
 class Operation:
     """One edit at one site for the rows that ask for it; with a single row, for every row of any batch.
 
@@ -126,7 +126,7 @@ class Operation:
         return torch.arange(batch)
 
 
-@dataclass
+@dataclass(eq=False)
 class Editing:
     """The interventions under way: what is applied where, and how often it has been.
 

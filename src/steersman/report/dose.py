@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, INK, Chart, Key, Panel, limits
 from steersman.report.reading import Run
-from steersman.report.series import Dot, alone, over_coefficients, units_in, with_baseline
+from steersman.report.series import Dot, alone, is_chosen, legend_for, over_coefficients, units_in, with_baseline
 from steersman.report.tables import metrics_in
 from steersman.report.words import UNITS, Metric, coefficient, slug
 
@@ -42,7 +42,7 @@ def dose_charts(run: Run) -> list[Chart]:
                     ),
                     panels=panels,
                     columns=3,
-                    legend=_LEGEND,
+                    legend=legend_for(run, unit, _LEGEND),
                 )
             )
     return charts
@@ -78,9 +78,8 @@ def _draw(axes: Axes, *, run: Run, unit: str, metric: Metric) -> None:
     if base:
         _bar(axes, base, "unsteered")
         axes.plot(0, base.value, "*", color=INK, markersize=11, markeredgewidth=0, zorder=5)
-    chosen = run.chosen
     for dot in steered:
-        if chosen and chosen.unit == unit and dot.coefficient == chosen.coefficient:
+        if is_chosen(run, metric, unit, dot):
             axes.plot(
                 dot.coefficient, dot.value, "o", markersize=11, markerfacecolor="none", markeredgecolor=INK, zorder=6
             )

@@ -147,7 +147,7 @@ def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str
         value = provenance[key]
         name = known.get(key, key.replace("_", " ").capitalize())
         if isinstance(value, Mapping):
-            sections.append((name, [(str(inner), _value(found)) for inner, found in value.items()]))
+            sections.append((name, [(str(inner).replace("_", " "), _value(found)) for inner, found in value.items()]))
         elif key != "command":
             plain.append((name, _value(value)))
     return [*([("Run", plain)] if plain else []), *sections]

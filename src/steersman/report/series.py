@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steersman.report.reading import Result, Run
+from steersman.report.figures import Key
+from steersman.report.reading import Result, Run, Setting
 from steersman.report.words import Metric
 
 
@@ -45,6 +46,19 @@ def site_shown(run: Run, metric: Metric, unit: str) -> str | None:
     if run.chosen and run.chosen.site in sites:
         return run.chosen.site
     return max(sites, key=lambda site: (sites[site], site or "")) if sites else None
+
+
+def is_chosen(run: Run, metric: Metric, unit: str, dot: Dot) -> bool:
+    """True for the dot at the setting the study chose: same unit, same coefficient, and drawn at the same site."""
+    site = site_shown(run, metric, unit)
+    return run.chosen is not None and run.chosen.same(Setting(site, dot.coefficient, unit))
+
+
+def legend_for(run: Run, unit: str, keys: Sequence[Key]) -> tuple[Key, ...]:
+    """The keys of what is drawn: no arm that was not measured, no ring where the choice is in another unit."""
+    arms = {row.arm for row in run.results}
+    shown = {"ring": run.chosen is not None and run.chosen.unit == unit, "star": "unsteered" in arms}
+    return tuple(key for key in keys if shown.get(key.mark, key.colour in arms))
 
 
 def over_coefficients(run: Run, metric: Metric, arm: str, unit: str) -> list[Dot]:

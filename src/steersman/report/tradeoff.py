@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, INK, Chart, Key, Panel, limits
 from steersman.report.labels import Point, label_points
 from steersman.report.reading import Run
-from steersman.report.series import Dot, alone, over_coefficients, units_in
+from steersman.report.series import Dot, alone, is_chosen, legend_for, over_coefficients, units_in
 from steersman.report.words import METRICS, UNITS, Metric, coefficient, slug
 
 _GAIN = METRICS["refusal", "refusal_rate"]
@@ -38,7 +38,7 @@ def tradeoff_charts(run: Run) -> list[Chart]:
                     caption=f"{caption} Bars are 95 % intervals. Right and up is better.",
                     panels=panels,
                     columns=1,  # panels share the x axis, so in the files they stand one above the other
-                    legend=_LEGEND,
+                    legend=legend_for(run, unit, _LEGEND),
                 )
             )
     return charts
@@ -94,8 +94,7 @@ def _draw(axes: Axes, *, run: Run, unit: str, cost: Metric) -> None:
     if base:
         _bars(axes, base, "unsteered")
         _mark(axes, base, "unsteered", 13)
-    chosen = run.chosen
-    ringed = [pair for pair in steered if chosen and chosen.unit == unit and pair[0].coefficient == chosen.coefficient]
+    ringed = [pair for pair in steered if is_chosen(run, _GAIN, unit, pair[0])]
     for gain, other in ringed:
         axes.plot(gain.value, other.value, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, zorder=5)
     points = [

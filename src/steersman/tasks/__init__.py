@@ -4,6 +4,7 @@ from steersman.tasks.completions import CompletionTask
 from steersman.tasks.fluency import FluencyTask
 from steersman.tasks.honesty import HonestyTask
 from steersman.tasks.knowledge import KnowledgeTask
+from steersman.tasks.refusal_odds import RefusalOddsTask
 from steersman.tasks.task import Metric, Outcome, Setting, Task
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "KnowledgeTask",
     "Metric",
     "Outcome",
+    "RefusalOddsTask",
     "Setting",
     "Task",
 ]

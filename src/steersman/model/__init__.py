@@ -1,0 +1,1 @@
+"""The only floor that touches the hub, registers hooks and tokenises."""
