@@ -12,11 +12,11 @@ assert not any(name in sys.modules for name in CHECKED), "steersman was imported
 _hook = install_import_hook(CHECKED, "checking.check_types")
 
 import pytest  # noqa: E402
-from tiny import FAMILIES, tiny_model  # noqa: E402
 
 from steersman.model.loaded import Model  # noqa: E402
+from tiny import FAMILIES, tiny_model  # noqa: E402
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the tiny models are too small for a second one to help
 
 
 @pytest.fixture(scope="session", params=FAMILIES)

@@ -1,6 +1,5 @@
 """Tiny seeded models from configurations, float32, nothing downloaded; and directions and plans to steer them with."""
 
-import string
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -133,8 +132,3 @@ def mixed_plans() -> list[Plan]:
         plan(4, [2], span="last", coefficient=2.0) + plan(5, [2], span="generated", coefficient=1.0),
         plan(6, [1, 2], coefficient=0.3) + plan(7, [0], span="prompt") + plan(1, [1], coefficient=0.0),
     ]
-
-
-def only_letters() -> str:
-    """Return the letters a made-up text may hold."""
-    return string.ascii_letters + " "

@@ -1,7 +1,7 @@
 """What was read: the activations of both sides of every pair, at every site, with where they came from."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -71,12 +71,12 @@ class Activations:
         return sorted(self.positive)
 
     def subset(self, rows: slice) -> "Activations":
-        """Return the activations of some of the pairs."""
+        """Return the activations of some of the pairs; norms and the data's hash stay those of all."""
         return Activations(
             {site: values[rows] for site, values in self.positive.items()},
             {site: values[rows] for site, values in self.negative.items()},
             self.norms,
-            self.origin,
+            replace(self.origin, n=len(range(self.origin.n)[rows])),
         )
 
     def differences(self, site: Site) -> Rows:

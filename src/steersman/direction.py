@@ -72,7 +72,8 @@ class Direction:
             vectors={site: self.vectors[site] for site in sites},
             norms={site: self.norms[site] for site in sites},
             diagnostics={
-                name: {site: values[site] for site in sites if site in values} for name, values in self.diagnostics.items()
+                name: {site: values[site] for site in sites if site in values}
+                for name, values in self.diagnostics.items()
             },
         )
 
@@ -87,11 +88,17 @@ class Direction:
             InputError: when the direction has several sites.
         """
         if len(self.vectors) != 1:
-            raise InputError(f"expected a direction with one site to move, got {len(self.vectors)}; take one with .at()")
+            raise InputError(
+                f"expected a direction with one site to move, got {len(self.vectors)}; take one with .at()"
+            )
         (vector,) = self.vectors.values()
         site = Site(layer)
         return replace(
-            self, vectors={site: vector}, norms={site: norm}, method=f"{self.method}, moved from {self.sites[0]}", diagnostics={}
+            self,
+            vectors={site: vector},
+            norms={site: norm},
+            method=f"{self.method}, moved from {self.sites[0]}",
+            diagnostics={},
         )
 
     def random(self, seed: int) -> "Direction":
@@ -121,5 +128,7 @@ class Direction:
             site = Site(place % depth)
         if site not in self.vectors:
             held = ", ".join(str(s.layer) for s in self.sites)
-            raise InputError(f"expected a layer that the direction holds ({held}), got {site.layer}; record that layer first")
+            raise InputError(
+                f"expected a layer that the direction holds ({held}), got {site.layer}; record that layer first"
+            )
         return site

@@ -84,9 +84,7 @@ def evaluate(
     return summarise(measured, seed=seed)
 
 
-def measure(
-    engine: Engine, task: Task, setting: Setting, *, context: str, store: Store
-) -> Iterator[list[Outcome]]:
+def measure(engine: Engine, task: Task, setting: Setting, *, context: str, store: Store) -> Iterator[list[Outcome]]:
     """Yield a task's outcomes under a setting, batch by batch, from the store where it holds the whole batch."""
     items = list(task.items)
     whole = hashlib.sha256(repr([asdict(item) for item in items]).encode()).hexdigest()
@@ -120,7 +118,9 @@ def summarise(measured: Sequence[Measured], *, seed: int = 0) -> Report:
                 continue
             label = _label(each.task, metric, each.setting)
             rows.append(label | asdict(estimate(metric, list(values.values()), seed)))
-            before = {o.item: o.metrics[metric.name] for o in baseline.get(each.task.name, ()) if metric.name in o.metrics}
+            before = {
+                o.item: o.metrics[metric.name] for o in baseline.get(each.task.name, ()) if metric.name in o.metrics
+            }
             shared = [item for item in values if item in before]
             if each.setting.arm != "unsteered" and shared:
                 change = paired_difference([values[i] for i in shared], [before[i] for i in shared], seed)

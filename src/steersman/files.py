@@ -74,7 +74,9 @@ def load_direction(path: str | Path) -> Direction:
             metadata: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise FileError(f"{source}: expected a safetensors file, got one that is damaged or of another kind ({error})") from None
+        raise FileError(
+            f"{source}: expected a safetensors file, got one that is damaged or of another kind ({error})"
+        ) from None
     try:
         header = json.loads(metadata.get("steersman", "null"))
     except json.JSONDecodeError:
@@ -82,13 +84,17 @@ def load_direction(path: str | Path) -> Direction:
     if not isinstance(header, dict) or header.get("kind") != KIND:
         raise FileError(f"{source}: expected a direction saved by steersman, got a safetensors file without its header")
     if header.get("format") != FORMAT:
-        raise FileError(f"{source}: expected format {FORMAT}, got {header.get('format')!r}; update steersman to read it")
+        raise FileError(
+            f"{source}: expected format {FORMAT}, got {header.get('format')!r}; update steersman to read it"
+        )
     try:
         return _direction(cast(dict[str, Any], header), tensors)
     except InputError as error:
         raise FileError(f"{source}: {error}") from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileError(f"{source}: expected a complete steersman header, got one with a wrong or missing field ({error})") from None
+        raise FileError(
+            f"{source}: expected a complete steersman header, got one with a wrong or missing field ({error})"
+        ) from None
 
 
 def _direction(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Direction:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast, final, get_args
+from typing import Any, Literal, final, get_args
 
 import torch
 
@@ -69,6 +69,7 @@ class Plan:
         coefficient: float = 1.0,
         unit: str = "norm",
     ) -> None:
+        span = check_span(span)
         if unit not in UNITS:
             raise InputError(f"expected a unit among {', '.join(UNITS)}, got {unit!r}")
         coefficient = float(coefficient)
@@ -84,9 +85,9 @@ class Plan:
                     site,
                     vector,
                     edit or Add(),
-                    check_span(span),
+                    span,
                     coefficient,
-                    cast(Unit, unit),
+                    unit,
                     direction.origin.width,
                     direction.origin.depth,
                 )
@@ -117,11 +118,12 @@ class Plan:
         """Return the plan with every coefficient times the factor.
 
         Raises:
-            InputError: for a factor that is not finite.
+            InputError: for a factor that is not finite, or makes a coefficient that is not.
         """
-        if not abs(factor) < float("inf"):
-            raise InputError(f"expected a finite factor, got {factor}")
-        return _with_steps(tuple(replace(step, coefficient=step.coefficient * factor) for step in self.steps))
+        scaled = tuple(replace(step, coefficient=step.coefficient * factor) for step in self.steps)
+        if not all(abs(value) < float("inf") for value in (factor, *(step.coefficient for step in scaled))):
+            raise InputError(f"expected a finite factor that leaves every coefficient finite, got {factor}")
+        return _with_steps(scaled)
 
     def digest(self) -> str:
         """Return a sha256 over everything that the plan does: equal digests, equal effects. 64 hex digits."""

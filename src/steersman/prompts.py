@@ -94,6 +94,27 @@ def pairs(source: str | Path, *, contrast: Contrast = "completion", split: Split
     return read_items(find_set(source, "pairs"), lambda record: _pair(record, contrast), split)
 
 
+def split_pairs(source: str | Path, split: Split, *, contrast: Contrast = "completion") -> list[Pair]:
+    """Return one split of a pair file; a file that says no splits is cut by position, three fifths, one and one.
+
+    Args:
+        source: a built-in name or a path.
+        split: `train`, `validation` or `test`.
+        contrast: as in `pairs`.
+
+    Raises:
+        DataError: as `pairs`; also when a file without splits is too short to cut.
+    """
+    path = find_set(source, "pairs")
+    if any("split" in record for _, record in _lines(path)):
+        return pairs(path, contrast=contrast, split=split)
+    wanted = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}[split]
+    chosen = [pair for i, pair in enumerate(pairs(path, contrast=contrast, split=None)) if i % 5 in wanted]
+    if not chosen:
+        raise DataError(f"{path}: expected at least 5 pairs to cut into train, validation and test, got fewer")
+    return chosen
+
+
 def prompt_set(source: str | Path, *, split: Split | None = "test") -> list[PromptItem]:
     """Return the prompts of a built-in set (`harmful`, `ordinary`, `over-refusal`) or of a JSONL file.
 
@@ -158,12 +179,13 @@ def read_items(path: Path, parse: Callable[[Record], T], split: Split | None) ->
         if record["id"] in seen:
             raise DataError(f"{path}, line {number}: id {record['id']!r} stands already in line {seen[record['id']]}")
         seen[record["id"]] = number
-        if split is not None and record.get("split", split) != split:
-            continue
         try:
-            items.append(parse(record))
+            own = _split(record)
+            item = parse(record)
         except InputError as error:
             raise DataError(f"{path}, line {number}: {error}") from None
+        if split is None or own is None or own == split:
+            items.append(item)
     if not items:
         which = f" of split {split!r}" if any_split else ""
         raise DataError(f"{path}: expected at least one item{which}, got none")
@@ -172,7 +194,7 @@ def read_items(path: Path, parse: Callable[[Record], T], split: Split | None) ->
 
 def _lines(path: Path) -> Iterator[tuple[int, Record]]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     for number, line in enumerate(text.split("\n"), start=1):
@@ -180,11 +202,23 @@ def _lines(path: Path) -> Iterator[tuple[int, Record]]:
             continue
         try:
             record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: expected a JSON object, got text that is not JSON ({error.msg})") from None
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{path}, line {number}: expected text, got half a character (a lone surrogate)") from None
+        except (ValueError, RecursionError) as error:  # also numbers of thousands of digits, and nesting as deep
+            raise DataError(
+                f"{path}, line {number}: expected a JSON object, got text that is not JSON ({error})"
+            ) from None
         if not isinstance(record, dict):
             raise DataError(f"{path}, line {number}: expected a JSON object, got {type(record).__name__}")
         yield number, cast(Record, record)
+
+
+def _split(record: Record) -> Split | None:
+    own = record.get("split")
+    if own is not None and own not in get_args(Split):
+        raise InputError(f"expected a 'split' among {', '.join(get_args(Split))}, got {own!r}")
+    return own
 
 
 def _text(record: Record, key: str, *, empty: bool = False) -> str:
@@ -207,14 +241,14 @@ def _pair(record: Record, contrast: Contrast) -> Pair:
     positive, negative = _example(record, "positive"), _example(record, "negative")
     if contrast == "prompt":
         positive, negative = Example(positive.prompt), Example(negative.prompt)
-        if positive == negative:
-            raise InputError("expected two different prompts for the contrast 'prompt', got the same one twice")
     elif contrast == "completion":
         same = positive.prompt == negative.prompt
         answer = _text(record, "compliance") if "compliance" in record or not same else negative.completion
         negative = Example(positive.prompt, answer)
     if contrast != "prompt" and not (positive.completion.strip() and negative.completion.strip()):
         raise InputError(f"expected a 'completion' on both sides for the contrast {contrast!r}, got an empty one")
+    if positive == negative:
+        raise InputError(f"expected two different examples for the contrast {contrast!r}, got the same one twice")
     return Pair(record["id"], positive, negative, _text(record, "category", empty=True))
 
 
@@ -223,9 +257,10 @@ def _prompt_item(record: Record) -> PromptItem:
 
 
 def _question(record: Record) -> Question:
-    choices, answer = record.get("choices"), record.get("answer")
-    if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
-        raise InputError(f"expected 'choices' as a list of two or more non-empty strings, got {repr(choices)[:60]}")
+    came, answer = cast(object, record.get("choices")), cast(object, record.get("answer"))
+    choices = cast(list[object], came) if isinstance(came, list) else []
+    if len(choices) < 2 or not all(isinstance(choice, str) and choice for choice in choices):
+        raise InputError(f"expected 'choices' as a list of two or more non-empty strings, got {repr(came)[:60]}")
     if isinstance(answer, str) and len(answer) == 1 and answer.upper() in "ABCDEFGHIJ":
         answer = "ABCDEFGHIJ".index(answer.upper())
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):

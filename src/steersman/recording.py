@@ -21,6 +21,7 @@ def record(
     pairs: Sequence[Pair],
     *,
     span: str = "completion",
+    opening_tokens: int | None = None,
     layers: Sequence[int] | None = None,
     batch_size: int = 16,
     padding: Side = "left",
@@ -33,6 +34,7 @@ def record(
         model: the model.
         pairs: at least one.
         span: `completion` (mean over the completion's tokens), `last` (last prompt token), `prompt` or `all` (means).
+        opening_tokens: keep only so many first tokens of every completion, at least 1; all where not given.
         layers: 0-based decoder blocks, negative ones from the end; all where not given.
         batch_size: rows at a time; changes no result beyond rounding.
         padding: `left` or `right`; changes no result beyond rounding.
@@ -44,16 +46,19 @@ def record(
         texts in float64.
 
     Raises:
-        InputError: for no pairs, no layer or one out of range, a batch size below 1, or a completion span without completions.
+        InputError: for no pairs, no layer or one out of range, a batch size below 1, or a completion span without
+            completions.
     """
     kind = check_span(span)
     if not pairs:
         raise InputError("expected at least one pair to record, got none")
     if batch_size < 1:
         raise InputError(f"expected a batch size of at least 1, got {batch_size}")
+    if opening_tokens is not None and opening_tokens < 1:
+        raise InputError(f"expected opening_tokens of at least 1, got {opening_tokens}")
     sites = _sites(model, layers)
     examples = [example for pair in pairs for example in (pair.positive, pair.negative)]
-    rows = [_tokens(model, example, kind, system) for example in examples]
+    rows = [_tokens(model, example, kind, system, opening_tokens) for example in examples]
     pooled = {site: torch.zeros(len(rows), model.width) for site in sites}
     norms = {site: RunningMean(1) for site in sites}
     # Texts of like length share a batch; the order changes what is padded, not what comes out.
@@ -98,7 +103,9 @@ def _sites(model: Handle, layers: Sequence[int] | None) -> list[Site]:
     return sorted({Site(layer % model.depth) for layer in wanted})
 
 
-def _tokens(model: Handle, example: Example, span: SpanName, system: str | None) -> tuple[list[int], list[int]]:
+def _tokens(
+    model: Handle, example: Example, span: SpanName, system: str | None, opening: int | None
+) -> tuple[list[int], list[int]]:
     head = prompt_tokens(model, example.prompt, system)
     if not example.completion:
         if span in ("completion", "generated"):
@@ -107,4 +114,4 @@ def _tokens(model: Handle, example: Example, span: SpanName, system: str | None)
                 "record with span='last'"
             )
         return head, []
-    return head, completion_tokens(model, example.completion)
+    return head, completion_tokens(model, example.completion)[:opening]

@@ -1,10 +1,10 @@
 """Run folders: what was asked, what came out, and an append-only store of finished items that survives a kill.
 
-    config.yaml        the exact configuration
-    provenance.json    versions, model, seeds, hashes, seconds
-    items.jsonl        one line a finished item, content-addressed, appended and flushed batch by batch
-    directions/        the fitted directions
-    completions.jsonl, results.json, differences.json, layers.json, summary.json   written at the end
+config.yaml        the exact configuration
+provenance.json    versions, model, seeds, hashes, seconds
+items.jsonl        one line a finished item, content-addressed, appended and flushed batch by batch
+directions/        the fitted directions
+completions.jsonl, results.json, differences.json, layers.json, summary.json   written at the end
 """
 
 import json
@@ -51,7 +51,9 @@ class ItemStore(MutableMapping[str, Outcome]):
                 self._items[record["key"]] = Outcome(record["item"], record["metrics"], record["details"])
             except (ValueError, KeyError, TypeError):
                 self._file.close()
-                raise FileError(f"{path}, line {number}: expected a finished item; move the file away to begin anew") from None
+                raise FileError(
+                    f"{path}, line {number}: expected a finished item; move the file away to begin anew"
+                ) from None
 
     def __setitem__(self, key: str, outcome: Outcome) -> None:
         """Keep an outcome, on disk before this returns."""

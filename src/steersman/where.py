@@ -6,7 +6,7 @@ forward pass and a cached decode, left and right padding, all select the same to
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast, final, get_args
+from typing import Literal, final, get_args
 
 from steersman.errors import InputError
 from steersman.shapes import Int, Mask, Positions, Tensor
@@ -49,12 +49,12 @@ class Site:
         """Return the site written as `resid_post.14`.
 
         Raises:
-            InputError: when the text is not `<point>.<layer>`.
+            InputError: when the text is not `<point>.<layer>`, or no point is called so.
         """
         point, dot, layer = text.rpartition(".")
-        if not dot or not (layer.isascii() and layer.isdigit()):
+        if not dot or point not in POINTS or not (layer.isascii() and layer.isdigit()):
             raise InputError(f"expected a site such as 'resid_post.14', got {text!r}")
-        return Site(int(layer), cast(Point, point))
+        return Site(int(layer), point)
 
 
 def check_span(name: str) -> SpanName:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny import COMPLETIONS, DEPTH, PROMPTS, WIDTH, direction, mixed_plans, origin, plan
 
 from steersman.activations import Activations
 from steersman.direction import Direction
@@ -16,6 +15,7 @@ from steersman.plan import Plan
 from steersman.prompts import Example, Pair, content_hash
 from steersman.recording import record
 from steersman.where import Site
+from tiny import COMPLETIONS, DEPTH, PROMPTS, WIDTH, direction, origin, plan
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 PAIRS = [
@@ -86,13 +86,13 @@ def test_steered_score_equals_a_plain_forward_pass_with_the_vector_added(model):
     torch.testing.assert_close(torch.tensor(score.tokens), plain_score(model, head, tail, {1: -1.5 * vector}), **CLOSE)
 
 
-def test_norm_units_are_fractions_of_the_norm_at_the_site(model):
+def test_norm_units_are_fractions_of_the_norm_at_the_site(bare):
     fitted = direction(1, [2])
     vector, norm = fitted.vectors[Site(2)], fitted.norms[Site(2)]
-    (score,) = model.score(PROMPTS[0], [COMPLETIONS[2]], Plan(fitted, coefficient=0.4, unit="norm"))
-    head, tail = prompt_tokens(model, PROMPTS[0]), completion_tokens(model, COMPLETIONS[2])
+    (score,) = bare.score(PROMPTS[0], [COMPLETIONS[2]], Plan(fitted, coefficient=0.4, unit="norm"))
+    head, tail = prompt_tokens(bare, PROMPTS[0]), completion_tokens(bare, COMPLETIONS[2])
     push = {2: 0.4 * norm * vector / vector.norm()}
-    torch.testing.assert_close(torch.tensor(score.tokens), plain_score(model, head, tail, push), **CLOSE)
+    torch.testing.assert_close(torch.tensor(score.tokens), plain_score(bare, head, tail, push), **CLOSE)
 
 
 @torch.no_grad()
@@ -102,7 +102,11 @@ def plain_record(model, example, span):
     tail = completion_tokens(model, example.completion) if example.completion else []
     with Reader(model) as reader:
         model.hf(input_ids=torch.tensor([head + tail]))
-    kept = {"completion": slice(len(head), None), "last": slice(len(head) - 1, len(head)), "prompt": slice(0, len(head))}
+    kept = {
+        "completion": slice(len(head), None),
+        "last": slice(len(head) - 1, len(head)),
+        "prompt": slice(0, len(head)),
+    }
     chosen = kept.get(span, slice(None))
     return (
         {layer: hidden[0, chosen].mean(0) for layer, hidden in reader.seen.items()},
@@ -131,7 +135,9 @@ def test_record_of_bare_prompts_reads_their_last_token(model):
     bare = [Pair("a", Example(PROMPTS[0]), Example(PROMPTS[2]))]
     activations = record(model, bare, span="last", layers=[-1])
     assert activations.sites == [Site(3)]
-    torch.testing.assert_close(activations.positive[Site(3)][0], plain_record(model, bare[0].positive, "last")[0][3], **CLOSE)
+    torch.testing.assert_close(
+        activations.positive[Site(3)][0], plain_record(model, bare[0].positive, "last")[0][3], **CLOSE
+    )
     with pytest.raises(InputError, match="expected pairs with completions"):
         record(model, bare)
 
@@ -161,38 +167,38 @@ def captured(model, plans):
     return seen
 
 
-def test_what_is_captured_is_what_was_written(model):
-    plain = captured(model, [Plan()])
+def test_what_is_captured_is_what_was_written(bare):
+    plain = captured(bare, [Plan()])
     vector = direction(1, [2]).vectors[Site(2)]
-    steered = captured(model, [plan(1, [2], coefficient=0.7)])
+    steered = captured(bare, [plan(1, [2], coefficient=0.7)])
     assert torch.equal(steered[Site(2)], plain[Site(2)] + torch.tensor(0.7) * vector)
     for layer in (0, 1):
         assert torch.equal(steered[Site(layer)], plain[Site(layer)])
     assert not torch.allclose(steered[Site(3)], plain[Site(3)], atol=1e-2)
 
 
-def test_only_the_row_and_the_token_asked_for_are_edited(model):
-    plain = captured(model, [Plan()])
+def test_only_the_row_and_the_token_asked_for_are_edited(bare):
+    plain = captured(bare, [Plan()])
     vector = direction(1, [2]).vectors[Site(2)]
-    steered = captured(model, [Plan(), plan(1, [2], span="last", coefficient=2.0)])
+    steered = captured(bare, [Plan(), plan(1, [2], span="last", coefficient=2.0)])
     expected = plain[Site(2)].clone()
     expected[1, -1] += 2 * vector
     assert torch.equal(steered[Site(2)], expected)
 
 
-def test_steps_at_one_site_add_up(model):
-    plain = captured(model, [Plan()])
+def test_steps_at_one_site_add_up(bare):
+    plain = captured(bare, [Plan()])
     vectors = [direction(seed, [1]).vectors[Site(1)] for seed in (1, 2, 3)]
-    steered = captured(model, [plan(1) + plan(2, span="last") - plan(3)])
+    steered = captured(bare, [plan(1) + plan(2, span="last") - plan(3)])
     expected = plain[Site(1)] + vectors[0] - vectors[2]
     expected[:, -1] += vectors[1]
     torch.testing.assert_close(steered[Site(1)], expected, **CLOSE)
 
 
-def test_recording_under_steering_reads_what_is_written(model):
-    with steer(model, plan(1, [2], span="last")):
-        steered = record(model, PAIRS, span="last")
-    plain = record(model, PAIRS, span="last")
+def test_recording_under_steering_reads_what_is_written(bare):
+    with steer(bare, plan(1, [2], span="last")):
+        steered = record(bare, PAIRS, span="last")
+    plain = record(bare, PAIRS, span="last")
     shift = direction(1, [2]).vectors[Site(2)].expand(len(PAIRS), -1)
     torch.testing.assert_close(steered.positive[Site(2)] - plain.positive[Site(2)], shift, rtol=1e-4, atol=1e-5)
 
@@ -204,7 +210,7 @@ def planted(strength, seed=0, n=200):
     topic = 3 * torch.randn(n, WIDTH, generator=generator)  # what both sides of a pair share
     sides = [topic + torch.randn(n, WIDTH, generator=generator) + sign * strength / 2 * concept for sign in (1, -1)]
     sites = {Site(layer): 5.0 for layer in (0, 3)}
-    positive, negative = ({site: side for site in sites} for side in sides)
+    positive, negative = (dict.fromkeys(sites, side) for side in sides)
     return concept, Activations(positive, negative, sites, origin(n=n))
 
 
@@ -229,8 +235,12 @@ def test_mean_difference_is_its_formula():
     _, activations = planted(1.0, n=7)
     positive, negative = (side[Site(3)].double() for side in (activations.positive, activations.negative))
     fitted = MeanDifference().fit(activations)
-    torch.testing.assert_close(fitted.vectors[Site(3)], (positive.mean(0) - negative.mean(0)).float(), rtol=1e-6, atol=1e-7)
-    turned = MeanDifference().fit(Activations(activations.negative, activations.positive, activations.norms, activations.origin))
+    torch.testing.assert_close(
+        fitted.vectors[Site(3)], (positive.mean(0) - negative.mean(0)).float(), rtol=1e-6, atol=1e-7
+    )
+    turned = MeanDifference().fit(
+        Activations(activations.negative, activations.positive, activations.norms, activations.origin)
+    )
     assert torch.equal(turned.vectors[Site(3)], -fitted.vectors[Site(3)])
     assert fitted.norms == activations.norms
     assert fitted.origin == activations.origin
@@ -243,7 +253,9 @@ def test_mean_difference_of_a_few_pairs_has_no_diagnostics():
 def test_mean_difference_of_equal_sides_is_refused():
     _, activations = planted(1.0)
     with pytest.raises(InputError, match="positive length"):
-        MeanDifference().fit(Activations(activations.positive, activations.positive, activations.norms, activations.origin))
+        MeanDifference().fit(
+            Activations(activations.positive, activations.positive, activations.norms, activations.origin)
+        )
 
 
 def test_record_fit_steer_goes_round(model):

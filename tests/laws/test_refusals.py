@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from tiny import PROMPTS, direction, plan, tiny_network, tokenizer
 
 from steersman.errors import InputError, InterventionError, MismatchError, ModelError
 from steersman.intervention import steer
@@ -13,6 +12,7 @@ from steersman.model.generate import Sampling
 from steersman.model.layout import discover
 from steersman.model.load import wrap
 from steersman.plan import Plan
+from tiny import PROMPTS, direction, plan, tiny_network, tokenizer
 
 
 def forward(model, prompt=PROMPTS[0], rows=1):
@@ -21,22 +21,28 @@ def forward(model, prompt=PROMPTS[0], rows=1):
 
 
 def test_no_forward_pass_is_an_error(bare):
-    with pytest.raises(InterventionError, match=r"asked for at resid_post\.1, resid_post\.3 .*no forward pass ran"):
-        with steer(bare, plan(1, [3, 1])):
-            pass
+    with (
+        pytest.raises(InterventionError, match=r"asked for at resid_post\.1, resid_post\.3 .*no forward pass ran"),
+        steer(bare, plan(1, [3, 1])),
+    ):
+        pass
 
 
 def test_a_span_that_selects_nothing_is_an_error(bare):
-    with pytest.raises(InterventionError, match=r"resid_post\.2 and never applied: its span selected no token"):
-        with steer(bare, plan(1, [2], span="generated") + plan(1, [1])):
-            forward(bare)
+    with (
+        pytest.raises(InterventionError, match=r"resid_post\.2 and never applied: its span selected no token"),
+        steer(bare, plan(1, [2], span="generated") + plan(1, [1])),
+    ):
+        forward(bare)
 
 
 def test_a_span_that_selects_nothing_in_one_row_is_an_error_that_names_it(bare):
     plans = [plan(1), plan(1, span="generated"), Plan()]
-    with pytest.raises(InterventionError, match=r"resid_post\.1 \(rows 1\).*its span selected no token"):
-        with steer(bare, plans):
-            forward(bare, rows=3)
+    with (
+        pytest.raises(InterventionError, match=r"resid_post\.1 \(rows 1\).*its span selected no token"),
+        steer(bare, plans),
+    ):
+        forward(bare, rows=3)
 
 
 def test_generating_one_token_leaves_nothing_to_steer_in_the_generated_span(bare):
@@ -69,38 +75,43 @@ def test_a_direction_of_another_model_is_refused(bare, width, depth):
 
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_a_batch_with_another_number_of_rows_is_refused(bare, rows):
-    with pytest.raises(MismatchError, match=f"a batch of 3 rows, one for each plan, got {rows}; give one plan for all"):
-        with steer(bare, [plan(1), plan(2), plan(3)]):
-            forward(bare, rows=rows)
+    with (
+        pytest.raises(MismatchError, match=f"a batch of 3 rows, one for each plan, got {rows}; give one plan for all"),
+        steer(bare, [plan(1), plan(2), plan(3)]),
+    ):
+        forward(bare, rows=rows)
+
+
+def drop_a_row(model, plans, *, tell):
+    """Read three rows, then go on with the first and the last of them."""
+    kept = torch.tensor([0, 2])
+    with torch.no_grad(), steer(model, plans) as active:
+        cache = forward(model, rows=3).past_key_values
+        cache.batch_select_indices(kept)
+        if tell:
+            active.select(kept)
+        model.hf(input_ids=torch.tensor([[9], [9]]), past_key_values=cache)
+    return active
 
 
 def test_rows_dropped_from_a_cached_batch_must_be_told(bare):
-    with torch.no_grad():
-        with pytest.raises(MismatchError, match=r"a batch of 3 rows, .* got 2; .*call .select\(index\)"):
-            with steer(bare, plan(1, span="last")):
-                cache = forward(bare, rows=3).past_key_values
-                cache.batch_select_indices(torch.tensor([0, 2]))
-                bare.hf(input_ids=torch.tensor([[9], [9]]), past_key_values=cache)
-        with steer(bare, [plan(1), plan(2), plan(3)]) as active:
-            cache = forward(bare, rows=3).past_key_values
-            cache.batch_select_indices(torch.tensor([0, 2]))
-            active.select(torch.tensor([0, 2]))
-            bare.hf(input_ids=torch.tensor([[9], [9]]), past_key_values=cache)
+    with pytest.raises(MismatchError, match=r"a batch of 3 rows, .* got 2; .*call .select\(index\)"):
+        drop_a_row(bare, plan(1, span="last"), tell=False)
+    active = drop_a_row(bare, [plan(1), plan(2), plan(3)], tell=True)
     length = len(prompt_tokens(bare, PROMPTS[0]))
-    assert [int(n) for n in sum(operation.applied for operation in active.operations)] == [length + 1, length, length + 1]
+    assert sum(operation.applied for operation in active.operations).tolist() == [length + 1, length, length + 1]
 
 
 def test_a_block_called_by_itself_is_an_error(llama):
-    with pytest.raises(InterventionError, match=r"decoder was not entered before resid_post\.1"):
-        with steer(llama, plan(1)):
-            rotary = llama.hf.model.rotary_emb(torch.zeros(1, 2, 32), torch.arange(2)[None])
-            llama.layout.blocks[1](torch.zeros(1, 2, 32), position_embeddings=rotary)
+    states = torch.zeros(1, 2, 32)
+    rotary = llama.hf.model.rotary_emb(states, torch.arange(2)[None])
+    with pytest.raises(InterventionError, match=r"decoder was not entered before resid_post\.1"), steer(llama, plan(1)):
+        llama.layout.blocks[1](states, position_embeddings=rotary)
 
 
 def test_a_mask_that_hides_positions_is_refused(llama):
-    with pytest.raises(MismatchError, match="2-D attention mask"):
-        with steer(llama, plan(1)):
-            llama.hf(input_ids=torch.zeros(1, 2, dtype=torch.long), attention_mask=torch.zeros(1, 1, 2, 2))
+    with pytest.raises(MismatchError, match="2-D attention mask"), steer(llama, plan(1)):
+        llama.hf(input_ids=torch.zeros(1, 2, dtype=torch.long), attention_mask=torch.zeros(1, 1, 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,9 @@ def test_the_layout_is_found_by_structure(bare):
 def test_an_ambiguous_layout_names_the_candidates(llama):
     network = tiny_network("llama")
     network.twins = torch.nn.ModuleList(torch.nn.Linear(32, 32) for _ in range(4))
-    with pytest.raises(ModelError, match=r"exactly one ModuleList of 4 blocks .* got 2 among .*model\.layers \(4\).*twins \(4\)"):
+    with pytest.raises(
+        ModelError, match=r"exactly one ModuleList of 4 blocks .* got 2 among .*model\.layers \(4\).*twins \(4\)"
+    ):
         discover(network)
     assert wrap(network, tokenizer(), blocks="model.layers").depth == 4
     with pytest.raises(ModelError, match=r"path of a ModuleList \(.*model\.layers.*\), got 'model\.blocks'"):

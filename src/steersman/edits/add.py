@@ -19,6 +19,8 @@ class Add:
 
     name: str = "add"
 
-    def __call__(self, hidden: Hidden, direction: Float[Tensor, "batch d"], coefficient: Float[Tensor, "batch"]) -> Hidden:
+    def __call__(
+        self, hidden: Hidden, direction: Float[Tensor, "batch d"], coefficient: Float[Tensor, "batch"]
+    ) -> Hidden:
         """Return `hidden + coefficient x direction`, each row with its own vector and strength."""
         return hidden + (coefficient[:, None] * direction)[:, None, :]

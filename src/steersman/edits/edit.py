@@ -14,7 +14,9 @@ class Edit(Protocol):
         """The edit's name in files and tables."""
         ...
 
-    def __call__(self, hidden: Hidden, direction: Float[Tensor, "batch d"], coefficient: Float[Tensor, "batch"]) -> Hidden:
+    def __call__(
+        self, hidden: Hidden, direction: Float[Tensor, "batch d"], coefficient: Float[Tensor, "batch"]
+    ) -> Hidden:
         """Return edited hidden states.
 
         Args:

@@ -44,7 +44,9 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Estimate:
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
-    return Estimate(rate, max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < n else 1.0, n)
+    return Estimate(
+        rate, max(0.0, centre - half) if successes else 0.0, min(1.0, centre + half) if successes < n else 1.0, n
+    )
 
 
 def mean_interval(values: Sequence[float], seed: int = 0, level: float = LEVEL, resamples: int = 2_000) -> Estimate:
@@ -63,12 +65,19 @@ def mean_interval(values: Sequence[float], seed: int = 0, level: float = LEVEL, 
     """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0 or not np.isfinite(array).all():
-        raise InputError(f"expected at least one finite value, got {array.size} with {np.count_nonzero(~np.isfinite(array))} not finite")
+        raise InputError(
+            f"expected at least one finite value, got {array.size} with {np.count_nonzero(~np.isfinite(array))} not finite"
+        )
     mean = float(array.mean())
     if array.size == 1 or np.ptp(array) == 0:
         return Estimate(mean, mean, mean, int(array.size))
     result = bootstrap(
-        (array,), np.mean, confidence_level=level, n_resamples=resamples, method="percentile", rng=np.random.default_rng(seed)
+        (array,),
+        np.mean,
+        confidence_level=level,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
     )
     interval = result.confidence_interval
     return Estimate(mean, float(interval.low), float(interval.high), int(array.size))

@@ -81,7 +81,9 @@ def pad(model: Handle, rows: Sequence[Sequence[int]], prompt_lengths: Sequence[i
         mask.append([0] * gap + ones if side == "left" else ones + [0] * gap)
     device = model.device
     return Batch(
-        torch.tensor(tokens, device=device), torch.tensor(mask, device=device), torch.tensor(prompt_lengths, device=device)
+        torch.tensor(tokens, device=device),
+        torch.tensor(mask, device=device),
+        torch.tensor(prompt_lengths, device=device),
     )
 
 

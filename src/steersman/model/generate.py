@@ -17,7 +17,7 @@ from transformers import (
 from steersman.errors import InputError
 from steersman.model.encode import Batch, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
-from steersman.model.hooks import editing, select_rows
+from steersman.model.hooks import editing, excuse_row, select_rows
 from steersman.plan import Plan
 
 
@@ -91,7 +91,7 @@ def generate_batch(
     alive = list(range(len(prompts)))
     draws = [_generator(sampling.seed, prompt) for prompt in prompts]
     processors = _processors(sampling)
-    with editing(model, plans, batch.prompt_lengths) as active:
+    with editing(model, plans, batch.prompt_lengths):
         output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
         history, mask = _without_padding(batch), batch.mask
         while True:
@@ -101,7 +101,7 @@ def generate_batch(
                 if token in model.stop_tokens:
                     finish[row] = "stop"
                     if not written[row]:
-                        active.excused.add(row)
+                        excuse_row(model, row)
                     continue
                 written[row].append(token)
                 if len(written[row]) < sampling.max_new_tokens:

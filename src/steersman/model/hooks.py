@@ -213,14 +213,30 @@ def editing(model: Handle, plans: Sequence[Plan], prompt_lengths: Tensor | None 
     """
     for plan in plans:
         model.check(plan)
-    active = Editing(compile_plans(plans, model.width))
+    with applying(model, compile_plans(plans, model.width), prompt_lengths) as active:
+        yield active
+
+
+@contextmanager
+def applying(model: Handle, operations: Sequence[Operation], prompt_lengths: Tensor | None = None) -> Iterator[Editing]:
+    """Run the body with compiled operations applied; see `editing`.
+
+    Args:
+        model: the model.
+        operations: in the order in which those of one site follow each other.
+        prompt_lengths: `[batch]` real tokens of each prompt; where not given, what a pass without a cached past holds.
+
+    Raises:
+        InterventionError: at the end, when something asked for was never applied.
+    """
+    active = Editing(list(operations))
     with ExitStack() as stack:
         _enter(stack, model, active, prompt_lengths)
         by_site: dict[Site, list[Operation]] = {}
         for operation in active.operations:
             by_site.setdefault(operation.site, []).append(operation)
-        for site, operations in by_site.items():
-            hook = _editor(operations, active.progress)
+        for site, together in by_site.items():
+            hook = _editor(together, active.progress)
             stack.callback(model.layout.blocks[site.layer].register_forward_hook(hook).remove)
         yield active
     active.check()
@@ -253,6 +269,12 @@ def select_rows(model: Handle, index: Tensor) -> None:
     """Tell every context under way that row i of the next forward pass is row `index[i]` of the last."""
     for active in model.under_way:
         active.select(index)
+
+
+def excuse_row(model: Handle, row: int) -> None:
+    """Tell every context under way that a row ended by itself before anything was generated in it."""
+    for active in model.under_way:
+        active.excused.add(row)
 
 
 def _enter(stack: ExitStack, model: Handle, active: Editing, prompt_lengths: Tensor | None) -> None:

@@ -51,8 +51,8 @@ def discover(model: Any, blocks: str | None = None) -> Layout:
         if len(fitting) != 1:
             found = ", ".join(f"{name} ({len(module)})" for name, module in lists.items()) or "none"
             raise ModelError(
-                f"expected exactly one ModuleList of {depth} blocks in {type(model).__name__}, got {len(fitting)} among {found}; "
-                "give its path with blocks="
+                f"expected exactly one ModuleList of {depth} blocks in {type(model).__name__}, "
+                f"got {len(fitting)} among {found}; give its path with blocks="
             )
         name = fitting[0]
     parent = model.get_submodule(name.rpartition(".")[0])
@@ -89,7 +89,8 @@ def verify(model: Any, layout: Layout) -> None:
         hidden = hidden_of(output)
         if hidden.shape[-1] != layout.width or hidden.shape[:2] != tokens.shape:
             raise ModelError(
-                f"expected blocks to return [1, 4, {layout.width}], got {list(hidden.shape)}; give their path with blocks="
+                f"expected blocks to return [1, 4, {layout.width}], got {list(hidden.shape)}; "
+                "give their path with blocks="
             )
         ramp = torch.linspace(-1, 1, layout.width, device=hidden.device, dtype=hidden.dtype)
         return with_hidden(output, hidden + ramp * hidden.norm(dim=-1, keepdim=True))
@@ -101,5 +102,6 @@ def verify(model: Any, layout: Layout) -> None:
         handle.remove()
     if torch.equal(plain, moved):
         raise ModelError(
-            "an edit at the middle block did not move the logits: these are not the decoder blocks; give their path with blocks="
+            "an edit at the middle block did not move the logits: these are not the decoder blocks; "
+            "give their path with blocks="
         )

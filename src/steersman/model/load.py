@@ -93,7 +93,9 @@ def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
     weights = dict(extra)
     if source.gguf_file and hasattr(transformers, "GgufConfig"):
         weights["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    return AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **weights), AutoTokenizer.from_pretrained(place, **extra)
+    return AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **weights), AutoTokenizer.from_pretrained(
+        place, **extra
+    )
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

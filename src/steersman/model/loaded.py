@@ -129,7 +129,9 @@ def _rows(prompts: str | Sequence[str], plans: Plans) -> tuple[list[str], list[P
     elif len(texts) == 1:
         texts = texts * len(each)
     if len(texts) != len(each):
-        raise InputError(f"expected as many plans as prompts, or one of either, got {len(each)} plans and {len(texts)} prompts")
+        raise InputError(
+            f"expected as many plans as prompts, or one of either, got {len(each)} plans and {len(texts)} prompts"
+        )
     return texts, each
 
 

@@ -41,10 +41,11 @@ _VIEWS = (
     _View(
         "effect",
         "Effect of adding the direction",
-        "refusal log-odds (nats per token)",
+        "",  # what was measured there is said by the search itself
         (
             _Line(lambda row: row.effect_harmful, _HARMFUL, "o", "harmful prompts"),
             _Line(lambda row: row.effect_harmless, _HARMLESS, "s", "harmless prompts"),
+            _Line(lambda row: row.effect, _HARMFUL, "o", "validation pairs"),
         ),
         reference=0.0,
     ),
@@ -116,7 +117,7 @@ def _description(search: LayerSearch, view: _View) -> str:
         if found:
             layer, top = max(found, key=lambda pair: pair[1])
             parts.append(f"{line.text or view.title}: largest, {top:.3g}, at layer {layer}")
-    return f"{view.axis} by layer. {'; '.join(parts)}."
+    return f"{view.axis or search.measure} by layer. {'; '.join(parts)}."
 
 
 def _values(rows: Sequence[Layer], line: _Line, *, log: bool) -> list[tuple[int, float]]:
@@ -152,7 +153,7 @@ def _draw(axes: Axes, *, search: LayerSearch, view: _View) -> None:
             handletextpad=0.2, borderpad=0.1, labelspacing=0.15,
         )  # fmt: skip
     axes.set_xlabel("layer (0-based decoder block)")
-    axes.set_ylabel(view.axis)
+    axes.set_ylabel(view.axis or search.measure)
 
 
 def _scale(axes: Axes, search: LayerSearch, values: Sequence[float], *, log: bool) -> None:

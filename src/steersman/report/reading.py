@@ -73,6 +73,7 @@ class Layer:
     effect_harmless: float | None
     kl: float | None
     eligible: bool
+    effect: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class LayerSearch:
     criterion: str
     chosen: int | None
     rows: tuple[Layer, ...]
+    measure: str = "refusal log-odds (nats)"
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,7 @@ def _layers(path: Path, notes: list[str]) -> tuple[LayerSearch, ...]:
                 criterion=str(search.get("criterion") or ""),
                 chosen=None if chosen is None else int(chosen),
                 rows=tuple(sorted(rows, key=lambda row: row.layer)),
+                measure=str(search.get("measure") or "refusal log-odds (nats)"),
             )
         )
     return tuple(searches)
@@ -279,7 +282,7 @@ def _layer(path: Path, name: str, record: Any) -> Layer:
     layer = _number(record.get("layer")) if isinstance(record, Mapping) else None
     if layer is None:
         raise FileError(f"{path}: every row of {name!r} needs a 'layer' number, but one is {record!r}.")
-    names = ("depth", "vector_norm", "residual_norm", "separation", "effect_harmful", "effect_harmless", "kl")
+    names = ("depth", "vector_norm", "residual_norm", "separation", "effect", "effect_harmful", "effect_harmless", "kl")
     numbers = {key: _number(record.get(key)) for key in names}
     return Layer(layer=int(layer), eligible=record.get("eligible") is not False, **numbers)
 

@@ -94,7 +94,9 @@ def _logprobs(engine: Engine, prompts: Sequence[str], texts: Sequence[str]) -> l
     written = [i for i, text in enumerate(texts) if text.strip()]
     values: list[float | None] = [None] * len(texts)
     if written:
-        scores = engine.score([prompts[i] for i in written], [texts[i] for i in written], Plan(), batch_size=len(written))
+        scores = engine.score(
+            [prompts[i] for i in written], [texts[i] for i in written], Plan(), batch_size=len(written)
+        )
         for i, score in zip(written, scores, strict=True):
             values[i] = score.mean
     return values

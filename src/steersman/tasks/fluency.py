@@ -34,5 +34,7 @@ class FluencyTask:
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per text of `items[start:stop]`; a system prompt stands before the text as plain text."""
         items = list(self.items[start:stop])
-        scores = engine.score("", [item.text for item in items], setting.plan, system=setting.system, batch_size=len(items))
+        scores = engine.score(
+            "", [item.text for item in items], setting.plan, system=setting.system, batch_size=len(items)
+        )
         return [Outcome(item.id, {"cross_entropy": -score.mean}) for item, score in zip(items, scores, strict=True)]

@@ -1,0 +1,61 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help setup demo test test-all check docs bench clean
+
+help:
+	@echo "make demo      install, fetch the default model, run the refusal study, print the report's path"
+	@echo "make test      install with the development extras, check, run the tests (under 25 minutes on two cores)"
+	@echo "make test-all  the long tests on the real model as well"
+	@echo "make check     ruff, pyright, import-linter"
+	@echo "make docs      build the documentation, warnings are errors"
+	@echo "make bench     measure what steering costs, side by side"
+	@echo "make clean     remove what the above made, but not the model cache"
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and by its exact version, so that no later requirement picks another build.
+$(VENV)/.core: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(PIP) -e '.[docs]'
+	@touch $@
+
+setup: $(VENV)/.dev
+
+demo: $(VENV)/.core
+	@$(BIN)/steersman run refusal --out runs/refusal-quick
+
+test: $(VENV)/.dev check
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+bench: $(VENV)/.core
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf $(VENV) runs docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -1,0 +1,83 @@
+"""Options that several commands share, and how their values are read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from steersman.cli.console import say
+from steersman.direction import Direction
+from steersman.errors import InputError
+from steersman.files import load_direction
+from steersman.model.load import load
+from steersman.model.loaded import Model
+from steersman.plan import Plan
+
+ModelName = Annotated[
+    str, typer.Option("--model", help="default, a Hugging Face id (owner/name), a folder, or a .gguf file.")
+]
+Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+DirectionFile = Annotated[Path, typer.Option("--direction", help="A direction file written by `steersman extract`.")]
+Layers = Annotated[
+    list[int] | None, typer.Option("--layer", help="0-based layer, negative from the end; may be given several times.")
+]
+Span = Annotated[str, typer.Option("--span", help="all, prompt, generated or last.")]
+UnitName = Annotated[
+    str, typer.Option("--unit", help="norm: fractions of the residual norm at the site; raw: multiples of the vector.")
+]
+
+
+def open_model(name: str, dtype: str, device: str) -> Model:
+    """Return the model, saying what is slow about getting it."""
+    return load(name, dtype=dtype, device=device, notify=say)
+
+
+def direction_at(path: Path, layers: list[int] | None, model: Model) -> Direction:
+    """Return a saved direction at the layers asked for; at its best separating middle layer where none is.
+
+    Raises:
+        InputError: for a layer that the file does not hold, or a direction made for another model's width.
+    """
+    direction = load_direction(path)
+    model.check(Plan(direction))
+    if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
+        say(f"note: the direction was fitted on {direction.origin.model}, other weights than {model.name}")
+    if layers:
+        return direction.at(*layers)
+    return direction.at(usual_layer(direction))
+
+
+def usual_layer(direction: Direction) -> int:
+    """Return the layer nearest to 40 % of the depth, where steering usually works best, among those held."""
+    target = 0.4 * direction.origin.depth
+    return min(direction.sites, key=lambda site: abs(site.layer - target)).layer
+
+
+def numbers(text: str, what: str) -> list[float]:
+    """Return the comma-separated numbers in a text.
+
+    Raises:
+        InputError: when one is not a number.
+    """
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise InputError(f"expected {what} as numbers with commas between, such as 0.1,0.2, got {text!r}") from None
+
+
+def assignments(texts: list[str] | None) -> dict[str, str]:
+    """Return NAME=PATH options as a mapping.
+
+    Raises:
+        InputError: for one without a name or a path.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts or []:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"expected --set NAME=PATH, got {text!r}")
+        pairs[name] = path
+    return pairs

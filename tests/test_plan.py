@@ -1,0 +1,115 @@
+"""Plans are plain values that add, scale and describe themselves."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steersman.edits import Add
+from steersman.errors import InputError
+from steersman.plan import Plan
+from steersman.where import Site
+from tiny import direction, plan
+
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+def coefficients(some):
+    return [step.coefficient for step in some]
+
+
+def test_every_site_of_the_direction_becomes_a_step():
+    made = Plan(direction(1, [3, 0, 2]), coefficient=0.5)
+    assert [step.site for step in made] == [Site(0), Site(2), Site(3)]
+    assert len(made) == 3
+    assert all(step.edit == Add() and step.span == "all" and step.unit == "norm" for step in made)
+    assert {(step.width, step.depth) for step in made} == {(32, 4)}
+
+
+def test_units_give_the_length_of_coefficient_one():
+    one = direction(1, [2])
+    raw, norm = Plan(one, unit="raw").steps[0].vector, Plan(one, unit="norm").steps[0].vector
+    assert torch.equal(raw, one.vectors[Site(2)])
+    assert float(norm.norm()) == pytest.approx(one.norms[Site(2)], rel=1e-6)
+    torch.testing.assert_close(norm / norm.norm(), raw / raw.norm())
+    (described,) = Plan(one, coefficient=-0.5).describe()
+    assert described == {
+        "site": "resid_post.2",
+        "edit": "add",
+        "span": "all",
+        "coefficient": -0.5,
+        "unit": "norm",
+        "length": pytest.approx(0.5 * one.norms[Site(2)], rel=1e-6),
+    }
+
+
+def test_the_empty_plan_has_no_steps():
+    assert len(Plan()) == 0
+    assert list(Plan()) == []
+    assert (Plan() + plan(1)).digest() == plan(1).digest()
+
+
+@given(finite, finite)
+def test_scaling_multiplies_every_coefficient(coefficient, factor):
+    both = plan(1, [0, 2], coefficient=coefficient) + plan(2, [1], coefficient=1.0)
+    assert coefficients(both.scaled(factor)) == [coefficient * factor] * 2 + [factor]
+    assert coefficients(both) == [coefficient] * 2 + [1.0]
+
+
+@given(finite)
+def test_minus_turns_every_sign(coefficient):
+    one, other = plan(1, [0, 1], coefficient=coefficient), plan(2, [3])
+    assert one.scaled(-1).scaled(-1).digest() == one.digest()
+    assert (one - other).digest() == (one + -other).digest()
+    assert coefficients(one - other) == [coefficient, coefficient, -1.0]
+
+
+def test_sums_keep_the_order_of_steps():
+    a, b, c = plan(1), plan(2), plan(3)
+    assert ((a + b) + c).digest() == (a + (b + c)).digest()
+    assert (a + b).digest() != (b + a).digest()
+
+
+def test_the_digest_tells_apart_all_that_acts():
+    one = direction(1, [1])
+    variants = [
+        Plan(one),
+        Plan(one, coefficient=1.0 + 1e-12),
+        Plan(one, coefficient=-1.0),
+        Plan(one, span="last"),
+        Plan(one, unit="raw"),
+        Plan(direction(2, [1])),
+        Plan(direction(1, [2])),
+        Plan(direction(1, [1, 2])),
+        Plan(),
+    ]
+    assert len({variant.digest() for variant in variants}) == len(variants)
+    assert Plan(direction(1, [1])).digest() == Plan(one).digest()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"coefficient": math.nan}, "finite coefficient, got nan"),
+        ({"coefficient": math.inf}, "finite coefficient, got inf"),
+        ({"span": "middle"}, "span among all, prompt"),
+        ({"unit": "metres"}, "unit among norm, raw, got 'metres'"),
+    ],
+)
+@pytest.mark.parametrize("given_direction", [direction(1), None], ids=["a direction", "no direction"])
+def test_what_is_no_plan_is_refused(arguments, message, given_direction):
+    with pytest.raises(InputError, match=message):
+        Plan(given_direction, **arguments)
+
+
+@pytest.mark.parametrize("factor", [math.nan, math.inf, 1e308])
+def test_a_factor_that_leads_out_of_the_numbers_is_refused(factor):
+    with pytest.raises(InputError, match="finite"):
+        plan(1, coefficient=10.0).scaled(factor)
+
+
+def test_plans_are_frozen():
+    with pytest.raises(AttributeError):
+        plan(1).steps = ()
