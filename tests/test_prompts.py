@@ -142,10 +142,10 @@ def test_a_bad_pair_is_told_with_file_and_number(write, record, contrast, messag
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"choices": "1234"}, "'choices' as a list of two or more non-empty strings, got '1234'"),
-        ({"choices": ["1"]}, "'choices' as a list of two or more"),
-        ({"choices": ["1", 2, "3", "4"]}, "'choices' as a list of two or more non-empty strings"),
-        ({"choices": ["1", "", "3", "4"]}, "'choices' as a list of two or more non-empty strings"),
+        ({"choices": "1234"}, "'choices' as a list of 2 to 10 non-empty strings, got '1234'"),
+        ({"choices": ["1"]}, "'choices' as a list of 2 to 10 "),
+        ({"choices": ["1", 2, "3", "4"]}, "'choices' as a list of 2 to 10 non-empty strings"),
+        ({"choices": ["1", "", "3", "4"]}, "'choices' as a list of 2 to 10 non-empty strings"),
         ({"answer": 4}, "'answer' as an index from 0 to 3 or a letter, got 4"),
         ({"answer": -1}, "'answer' as an index from 0 to 3 or a letter, got -1"),
         ({"answer": "E"}, "'answer' as an index from 0 to 3 or a letter"),

@@ -16,6 +16,7 @@ from steersman.errors import InputError, InterventionError, SteersmanError
 from steersman.evaluation import Report, evaluate
 from steersman.files import load_direction, save_direction
 from steersman.intervention import steer
+from steersman.learning import Optimiser, optimise
 from steersman.methods import MeanDifference
 from steersman.model.load import load, wrap
 from steersman.model.loaded import Model
@@ -36,6 +37,7 @@ __all__ = [
     "InterventionError",
     "MeanDifference",
     "Model",
+    "Optimiser",
     "Pair",
     "Plan",
     "Report",
@@ -47,6 +49,7 @@ __all__ = [
     "evaluate",
     "load",
     "load_direction",
+    "optimise",
     "pairs",
     "record",
     "save_direction",

@@ -7,7 +7,7 @@ import torch
 
 from steersman.activations import Origin
 from steersman.errors import InputError, MismatchError
-from steersman.maths.geometry import random_like, unit
+from steersman.maths.geometry import length, random_like, unit
 from steersman.shapes import Vector
 from steersman.where import Site
 
@@ -33,7 +33,7 @@ class Direction:
     norms: Mapping[Site, float]
     origin: Origin
     method: str
-    diagnostics: Mapping[str, Mapping[Site, float]] = field(default_factory=dict)
+    diagnostics: Mapping[str, Mapping[Site, float]] = field(default_factory=dict[str, Mapping[Site, float]])
 
     def __post_init__(self) -> None:
         """Refuse what cannot steer."""
@@ -48,7 +48,7 @@ class Direction:
                 raise MismatchError(f"expected a layer below {self.origin.depth}, got {site}")
             if not torch.isfinite(vector).all():
                 raise InputError(f"expected finite numbers in the vector at {site}, got NaN or infinity")
-            if not float(vector.norm()) > 0:
+            if not length(vector) > 0:
                 raise InputError(f"expected a vector of positive length at {site}, got zero")
             if not 0 < self.norms[site] < float("inf"):
                 raise InputError(f"expected a positive residual norm at {site}, got {self.norms[site]}")

@@ -67,10 +67,13 @@ def evaluate(
         notify: called with the number of items after each batch, also of those found in the store.
 
     Raises:
-        InputError: for no task or no setting.
+        InputError: for no task, no setting, or a task without items.
     """
     if not tasks or not settings:
         raise InputError("expected at least one task and one setting to evaluate")
+    for task in tasks:
+        if not len(task.items):
+            raise InputError(f"expected at least one item in the task {task.name}, got none")
     kept: Store = {} if store is None else store
     measured: list[Measured] = []
     for setting in settings:

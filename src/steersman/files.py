@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ from steersman.direction import Direction
 from steersman.errors import FileError, InputError
 from steersman.version import VERSION
 from steersman.where import Site, check_span
+
+T = TypeVar("T")
 
 FORMAT = 1
 KIND = "steersman direction"
@@ -40,9 +42,7 @@ def save_direction(direction: Direction, path: str | Path, *, force: bool = Fals
     Raises:
         FileError: when the file exists and `force` is not given, or cannot be written.
     """
-    target = Path(path).expanduser()
-    if target.suffix != ".safetensors":
-        raise FileError(f"expected a file name ending in .safetensors, got {target.name!r}")
+    target = check_target(path, force=force)
     header: dict[str, Any] = {
         "kind": KIND,
         "format": FORMAT,
@@ -60,6 +60,23 @@ def save_direction(direction: Direction, path: str | Path, *, force: bool = Fals
     return target
 
 
+def check_target(path: str | Path, *, force: bool = False) -> Path:
+    """Return the path a direction may be saved to; ask before the work whose result goes there.
+
+    Args:
+        path: a file name that ends in `.safetensors`.
+        force: an existing file may be replaced.
+
+    Raises:
+        FileError: for another ending, or when the file exists and `force` is not given.
+    """
+    target = Path(path).expanduser()
+    if target.suffix != ".safetensors":
+        raise FileError(f"expected a file name ending in .safetensors, got {target.name!r}")
+    _refuse_existing(target, force)
+    return target
+
+
 def load_direction(path: str | Path) -> Direction:
     """Return the direction in a file, checked: shapes, finiteness, sites, header.
 
@@ -67,19 +84,21 @@ def load_direction(path: str | Path) -> Direction:
         FileError: for a file that is missing, damaged, of another kind or from a newer format.
     """
     source = Path(path).expanduser()
-    if not source.is_file():
-        raise FileError(f"expected a direction file, got {str(source)!r}, which does not exist")
     try:
+        if not source.is_file():
+            raise FileError(f"expected a direction file, got {str(source)!r}, which does not exist")
         with safe_open(str(source), framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileError:
+        raise
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise FileError(
             f"{source}: expected a safetensors file, got one that is damaged or of another kind ({error})"
         ) from None
     try:
         header = json.loads(metadata.get("steersman", "null"))
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # not JSON, numbers of thousands of digits, or nesting as deep
         header = None
     if not isinstance(header, dict) or header.get("kind") != KIND:
         raise FileError(f"{source}: expected a direction saved by steersman, got a safetensors file without its header")
@@ -91,9 +110,11 @@ def load_direction(path: str | Path) -> Direction:
         return _direction(cast(dict[str, Any], header), tensors)
     except InputError as error:
         raise FileError(f"{source}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except KeyError as error:
+        raise FileError(f"{source}: expected a complete steersman header, got one without {error}") from None
+    except (TypeError, ArithmeticError) as error:
         raise FileError(
-            f"{source}: expected a complete steersman header, got one with a wrong or missing field ({error})"
+            f"{source}: expected a complete steersman header, got one with a wrong field ({error})"
         ) from None
 
 
@@ -101,27 +122,37 @@ def _direction(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
             raise InputError(f"expected float32 at {name}, got {tensor.dtype}")
-    values = header["origin"]
+    values = _field(header, "origin", dict)
     origin = Origin(
-        model=str(values["model"]),
-        revision=str(values["revision"]),
-        template=str(values["template"]),
-        width=int(values["width"]),
-        depth=int(values["depth"]),
-        span=check_span(values["span"]),
-        data=str(values["data"]),
-        n=int(values["n"]),
+        model=_field(values, "model", str),
+        revision=_field(values, "revision", str),
+        template=_field(values, "template", str),
+        width=_field(values, "width", int),
+        depth=_field(values, "depth", int),
+        span=check_span(_field(values, "span", str)),
+        data=_field(values, "data", str),
+        n=_field(values, "n", int),
     )
+    diagnostics = _field(header, "diagnostics", dict)
     return Direction(
         vectors={Site.parse(name): tensor for name, tensor in tensors.items()},
-        norms={Site.parse(name): float(norm) for name, norm in header["norms"].items()},
+        norms=_numbers(_field(header, "norms", dict)),
         origin=origin,
-        method=str(header["method"]),
-        diagnostics={
-            str(name): {Site.parse(site): float(value) for site, value in by_site.items()}
-            for name, by_site in header["diagnostics"].items()
-        },
+        method=_field(header, "method", str),
+        diagnostics={name: _numbers(_field(diagnostics, name, dict)) for name in diagnostics},
     )
+
+
+def _numbers(by_site: Mapping[str, Any]) -> dict[Site, float]:
+    return {Site.parse(name): float(_field(by_site, name, (int, float))) for name in by_site}
+
+
+def _field(record: Mapping[str, Any], name: str, kind: type[T] | tuple[type[T], ...]) -> T:
+    value = record[name]
+    # In Python True is an int.
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name!r} is {type(value).__name__}")
+    return value
 
 
 def write_bytes(path: Path, content: bytes, *, force: bool = True) -> None:
@@ -130,8 +161,7 @@ def write_bytes(path: Path, content: bytes, *, force: bool = True) -> None:
     Raises:
         FileError: when it exists and `force` is not given, or cannot be written (no permission, disk full).
     """
-    if path.exists() and not force:
-        raise FileError(f"{path} exists already; give another name, or --force to replace it")
+    _refuse_existing(path, force)
     with said_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -145,6 +175,13 @@ def write_bytes(path: Path, content: bytes, *, force: bool = True) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    with said_plainly(path):
+        exists = path.exists()
+    if exists and not force:
+        raise FileError(f"{path} exists already; give another name, or --force to replace it")
 
 
 def write_text(path: Path, content: str, *, force: bool = True) -> None:

@@ -5,7 +5,7 @@ wanted and where it is not, can use what the model already tells apart.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,6 +17,7 @@ from steersman.errors import InputError
 from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
 from steersman.model.hooks import Operation, applying
+from steersman.model.score import token_logprobs
 from steersman.prompts import Example
 from steersman.where import Site
 
@@ -121,7 +122,7 @@ def optimise(
     return replace(start, vectors={site: learned}, method=f"optimised from {start.method}", diagnostics={})
 
 
-def _rounds(examples: Sequence[Example], size: int, order: random.Random):  # type: ignore[no-untyped-def]
+def _rounds(examples: Sequence[Example], size: int, order: random.Random) -> Iterator[list[Example]]:
     """Yield batches for ever, every example once a round."""
     pool: list[Example] = []
     while True:
@@ -143,6 +144,5 @@ def _loss(model: Handle, site: Site, vector: Tensor, examples: Sequence[Example]
         logits = model.hf(**forward_arguments(model, batch, keep=keep), use_cache=False).logits
     losses: list[Tensor] = []
     for row, tail in zip(logits, tails, strict=True):
-        logs = row[-len(tail) - 1 : -1].float().log_softmax(-1)
-        losses.append(-logs.gather(1, torch.tensor(tail, device=row.device)[:, None]).mean())
+        losses.append(-token_logprobs(row[-len(tail) - 1 : -1], tail).mean())
     return torch.stack(losses).mean()

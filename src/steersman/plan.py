@@ -10,6 +10,7 @@ import torch
 from steersman.direction import Direction
 from steersman.edits import Add, Edit
 from steersman.errors import InputError
+from steersman.maths.geometry import length
 from steersman.shapes import Vector
 from steersman.where import Site, SpanName, check_span
 
@@ -143,7 +144,7 @@ class Plan:
                 "span": step.span,
                 "coefficient": step.coefficient,
                 "unit": step.unit,
-                "length": float(step.vector.norm()) * abs(step.coefficient),
+                "length": length(step.vector) * abs(step.coefficient),
             }
             for step in self.steps
         ]

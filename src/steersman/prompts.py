@@ -258,9 +258,10 @@ def _prompt_item(record: Record) -> PromptItem:
 
 def _question(record: Record) -> Question:
     came, answer = cast(object, record.get("choices")), cast(object, record.get("answer"))
+    shown = repr(came)[:60]
     choices = cast(list[object], came) if isinstance(came, list) else []
-    if len(choices) < 2 or not all(isinstance(choice, str) and choice for choice in choices):
-        raise InputError(f"expected 'choices' as a list of two or more non-empty strings, got {repr(came)[:60]}")
+    if not 2 <= len(choices) <= 10 or not all(isinstance(choice, str) and choice for choice in choices):
+        raise InputError(f"expected 'choices' as a list of 2 to 10 non-empty strings, got {shown}")
     if isinstance(answer, str) and len(answer) == 1 and answer.upper() in "ABCDEFGHIJ":
         answer = "ABCDEFGHIJ".index(answer.upper())
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):

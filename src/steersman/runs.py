@@ -24,8 +24,8 @@ from steersman.tasks import Outcome
 class ItemStore(MutableMapping[str, Outcome]):
     """Outcomes by content address, kept in one append-only JSONL file.
 
-    Setting a key writes a line at once. A line that a kill cut short is dropped when the file is opened next; nothing
-    else is ever rewritten.
+    Setting a key writes a line at once. A line that a kill or a full disk cut short is dropped; nothing else is ever
+    rewritten.
 
     Args:
         path: the file; made where it does not exist.
@@ -44,7 +44,8 @@ class ItemStore(MutableMapping[str, Outcome]):
             if whole < len(content):
                 with path.open("r+b") as file:
                     file.truncate(whole)
-            self._file = path.open("ab")
+            # Unbuffered: a line that could not be written must not come again when the file is closed.
+            self._file = path.open("ab", buffering=0)
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
                 record = json.loads(line)
@@ -57,11 +58,16 @@ class ItemStore(MutableMapping[str, Outcome]):
 
     def __setitem__(self, key: str, outcome: Outcome) -> None:
         """Keep an outcome, on disk before this returns."""
-        line = json.dumps({"key": key, **asdict(outcome)}, ensure_ascii=False, allow_nan=False)
+        line = json.dumps({"key": key, **asdict(outcome)}, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         with said_plainly(self.path):
-            self._file.write(line.encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            begin = self._file.tell()
+            try:
+                while line:
+                    line = line[self._file.write(line) :]
+                os.fsync(self._file.fileno())
+            except BaseException:
+                self._file.truncate(begin)
+                raise
         self._items[key] = outcome
 
     def __getitem__(self, key: str) -> Outcome:
@@ -100,7 +106,8 @@ def open_run(folder: Path, config: dict[str, Any], *, force: bool = False) -> It
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     with said_plainly(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not force and path.read_text(encoding="utf-8") != text:
+        before = path.read_text(encoding="utf-8", errors="replace") if path.exists() else text
+    if before != text and not force:
         raise FileError(f"{folder} holds a run with other settings; give another --out, or --force to take it over")
     write_text(path, text)
     return ItemStore(folder / "items.jsonl")

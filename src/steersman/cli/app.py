@@ -1,9 +1,8 @@
 """The commands. Bad input is one sentence and exit code 2; Ctrl-C is exit code 130, with finished work kept."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
-import click
 import typer
 
 from steersman.cli import steering, studying
@@ -11,11 +10,13 @@ from steersman.cli.console import say, show
 from steersman.errors import InputError, SteersmanError
 from steersman.version import VERSION
 
+# typer brings a click of its own and names only one kind of its usage errors; the parent holds them all.
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
+
 app = typer.Typer(
     name="steersman",
     help="Find, apply, choose, prove and use steering directions in language models.",
     epilog="Example: steersman generate --direction refusal.safetensors --coefficient 0.3 'How do I bake bread?'",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -46,20 +47,23 @@ def run(arguments: list[str]) -> int:
         arguments: without the program's name.
     """
     try:
-        result = app(arguments, standalone_mode=False)
+        result = app(arguments or ["--help"], prog_name="steersman", standalone_mode=False)
+    except UsageError as error:
+        return _fail(2, f"{error.format_message()} (see {error.ctx.command_path if error.ctx else 'steersman'} --help)")
     except InputError as error:
-        say(f"steersman: {error}")
-        return 2
+        return _fail(2, str(error))
     except SteersmanError as error:
-        say(f"steersman: {error}")
-        return 1
-    except click.UsageError as error:
-        hint = f" (see steersman {error.ctx.info_name or ''} --help)" if error.ctx else ""
-        say(f"steersman: {error.format_message()}{hint}")
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        say("steersman: interrupted; finished work is kept, and the same command goes on from there")
-        return 130
-    except BrokenPipeError:
-        return 0
+        return _fail(1, str(error))
+    except OSError as error:
+        return _fail(2, f"{error.filename or 'the output'}: {error.strerror or error}")
+    except (KeyboardInterrupt, typer.Abort):
+        result = 130
+    # typer itself makes 130 of a KeyboardInterrupt.
+    if result == 130:
+        return _fail(130, "interrupted; finished work is kept, and the same command goes on from there")
     return result if isinstance(result, int) else 0
+
+
+def _fail(code: int, sentence: str) -> int:
+    say("steersman: " + " ".join(sentence.splitlines()))
+    return code

@@ -35,6 +35,7 @@ def show(text: str) -> None:
 def show_json(content: Any) -> None:
     """Print a result as JSON on stdout."""
     sys.stdout.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 class Bars:

@@ -8,7 +8,6 @@ import typer
 from steersman.cli.console import say
 from steersman.direction import Direction
 from steersman.errors import InputError
-from steersman.files import load_direction
 from steersman.model.load import load
 from steersman.model.loaded import Model
 from steersman.plan import Plan
@@ -35,13 +34,12 @@ def open_model(name: str, dtype: str, device: str) -> Model:
     return load(name, dtype=dtype, device=device, notify=say)
 
 
-def direction_at(path: Path, layers: list[int] | None, model: Model) -> Direction:
-    """Return a saved direction at the layers asked for; at its best separating middle layer where none is.
+def direction_at(direction: Direction, layers: list[int] | None, model: Model) -> Direction:
+    """Return a direction at the layers asked for; at the usual layer where none is.
 
     Raises:
-        InputError: for a layer that the file does not hold, or a direction made for another model's width.
+        InputError: for a layer that the direction does not hold, or one made for another model's width.
     """
-    direction = load_direction(path)
     model.check(Plan(direction))
     if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
         say(f"note: the direction was fitted on {direction.origin.model}, other weights than {model.name}")

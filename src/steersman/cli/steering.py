@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from steersman.cli.console import Bars, counting, out, say, show_json
 from steersman.cli.options import (
@@ -20,8 +21,7 @@ from steersman.cli.options import (
     direction_at,
     open_model,
 )
-from steersman.errors import InputError
-from steersman.files import save_direction
+from steersman.files import check_target, load_direction, save_direction
 from steersman.methods import MeanDifference
 from steersman.model.sources import available
 from steersman.plan import Plan
@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
     app.command("extract", epilog="Example: steersman extract --pairs refusal --out refusal.safetensors")(extract)
     app.command(
         "generate",
-        epilog="Example: steersman generate --direction refusal.safetensors --coefficient 1.5 --unit raw 'How do I pick a lock?'",
+        epilog="Example: steersman generate --direction refusal.safetensors --coefficient 1.5 --unit raw "
+        "'How do I pick a lock?'",
     )(generate)
 
 
@@ -58,7 +59,7 @@ def models(as_json: AsJson = False) -> None:
         return
     table = Table("name", "kind", "state", "size (MB)", box=None)
     for m in found:
-        table.add_row(m.name, m.kind, m.state, f"{m.size_bytes / 1e6:,.0f}")
+        table.add_row(Text(m.name), m.kind, m.state, f"{m.size_bytes / 1e6:,.0f}")
     out.print(table)
 
 
@@ -84,8 +85,7 @@ def extract(
     kind: Contrast = contrast  # type: ignore[assignment]
     items = pairs(source, contrast=kind, split="train")
     where = span or ("last" if contrast == "prompt" else "completion")
-    if destination.exists() and not force:
-        raise InputError(f"{destination} exists already; give another --out, or --force to replace it")
+    check_target(destination, force=force)
     loaded = open_model(model, dtype, device)
     with Bars() as bars, counting(bars, "record", 2 * len(items)) as notify:
         acts = record(loaded, items, span=where, opening_tokens=opening_tokens, notify=notify)
@@ -136,8 +136,9 @@ def generate(
     as_json: AsJson = False,
 ) -> None:
     """Complete prompts unsteered and steered, side by side."""
+    held = load_direction(direction)
     loaded = open_model(model, dtype, device)
-    at = direction_at(direction, layer, loaded)
+    at = direction_at(held, layer, loaded)
     plan = Plan(at, span=span, coefficient=coefficient, unit=unit)
     texts = loaded.generate(
         [prompt for prompt in prompts for _ in range(2)],
@@ -158,8 +159,8 @@ def generate(
         return
     where = ", ".join(str(site.layer) for site in at.sites)
     for prompt, a, b in zip(prompts, plain, steered, strict=True):
-        table = Table(
-            "unsteered", f"steered: layer {where}, {coefficient:g} {unit}", title=prompt, expand=True, show_lines=True
-        )
-        table.add_row(a, b)
+        # Text, since what stands in square brackets is rich's markup elsewhere.
+        head = f"steered: layer {where}, {coefficient:g} {unit}"
+        table = Table("unsteered", head, title=Text(prompt), expand=True, show_lines=True)
+        table.add_row(Text(a), Text(b))
         out.print(table)

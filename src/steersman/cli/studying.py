@@ -27,6 +27,7 @@ from steersman.cli.options import (
 from steersman.direction import Direction
 from steersman.errors import InputError
 from steersman.evaluation import evaluate as run_evaluation
+from steersman.files import load_direction
 from steersman.model.generate import Sampling
 from steersman.model.loaded import Model
 from steersman.plan import Plan
@@ -58,7 +59,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(
         "evaluate",
-        epilog="Example: steersman evaluate --direction refusal.safetensors --coefficient 0.3 --task refusal --limit 20",
+        epilog="Example: steersman evaluate --direction refusal.safetensors --coefficient 0.3 --task refusal "
+        "--limit 20",
     )(evaluate)
     app.command(
         "sweep",
@@ -88,8 +90,9 @@ def evaluate(
 ) -> None:
     """Measure one plan beside the unsteered model and a random direction of equal norm."""
     tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
+    held = load_direction(direction)
     loaded = open_model(model, dtype, device)
-    at = direction_at(direction, layer, loaded)
+    at = direction_at(held, layer, loaded)
     settings = arms(at, [coefficient], unit, span, prompt_arm, seed)
     _measure(loaded, tasks, settings, store, seed, as_json)
 
@@ -117,8 +120,9 @@ def sweep(
     if not any(grid):
         raise InputError(f"expected at least one coefficient besides 0, got {coefficients!r}")
     tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
+    held = load_direction(direction)
     loaded = open_model(model, dtype, device)
-    at = direction_at(direction, layer, loaded)
+    at = direction_at(held, layer, loaded)
     _measure(loaded, tasks, arms(at, grid, unit, span, prompt_arm, seed), store, seed, as_json)
 
 
@@ -211,7 +215,7 @@ def chosen_tasks(
 
 
 def arms(at: Direction, grid: Sequence[float], unit: str, span: str, system: str | None, seed: int) -> list[Setting]:
-    """Return the settings of a comparison: unsteered, the plans, a random direction at the strongest, and the prompt."""
+    """Return a comparison's settings: unsteered, the plans, a random direction at the strongest, and the prompt."""
     site = "+".join(str(site) for site in at.sites)
     settings = [Setting("unsteered")]
     wanted = sorted({value for value in grid if value != 0})

@@ -8,16 +8,21 @@ from steersman.errors import InputError
 from steersman.shapes import Float, Rows, Tensor, Vector
 
 
+def length(vector: Vector) -> float:
+    """Return the L2 norm of a vector."""
+    return float(vector.norm())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
 def unit(vector: Vector) -> Vector:
     """Return the vector at length 1.
 
     Raises:
         InputError: when the vector has no length or is not finite.
     """
-    length = float(vector.norm())
-    if not length > 0 or not torch.isfinite(vector).all():
-        raise InputError(f"expected a finite vector of positive length, got length {length}")
-    return vector / length
+    norm = length(vector)
+    if not norm > 0 or not torch.isfinite(vector).all():
+        raise InputError(f"expected a finite vector of positive length, got length {norm}")
+    return vector / norm
 
 
 def cosine(a: Vector, b: Vector) -> float:
@@ -34,7 +39,7 @@ def random_like(vector: Vector, seed: int) -> Vector:
     """
     generator = torch.Generator().manual_seed(seed)
     draw = torch.randn(vector.shape, generator=generator, dtype=torch.float64)
-    return (unit(draw) * vector.double().norm()).to(vector.dtype)
+    return (unit(draw) * length(vector.double())).to(vector.dtype)
 
 
 @dataclass

@@ -1,3 +1,6 @@
+# scipy ships no types.
+# pyright: strict, reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 """Statistics of steered results: intervals for rates, bootstrap for means and paired differences, power.
 
 Everything is on the same items for every setting, so differences are paired (design contract 7). Intervals are 95 %
@@ -65,9 +68,8 @@ def mean_interval(values: Sequence[float], seed: int = 0, level: float = LEVEL, 
     """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0 or not np.isfinite(array).all():
-        raise InputError(
-            f"expected at least one finite value, got {array.size} with {np.count_nonzero(~np.isfinite(array))} not finite"
-        )
+        bad = np.count_nonzero(~np.isfinite(array))
+        raise InputError(f"expected at least one finite value, got {array.size} with {bad} not finite")
     mean = float(array.mean())
     if array.size == 1 or np.ptp(array) == 0:
         return Estimate(mean, mean, mean, int(array.size))

@@ -7,7 +7,7 @@ import torch
 
 from steersman.activations import Activations
 from steersman.direction import Direction
-from steersman.maths.geometry import auroc, cosine
+from steersman.maths.geometry import auroc, cosine, length
 from steersman.where import Site
 
 
@@ -36,8 +36,8 @@ class MeanDifference:
             activations: `{site: [n, d]}` of both sides.
 
         Returns:
-            One raw float32 vector per site. Diagnostics: `separation` (AUROC in [0, 1] of each half's examples along the
-            other half's direction, averaged) and `split_half_cosine` (in [-1, 1]), where n >= 4.
+            One raw float32 vector per site. Diagnostics: `separation` (AUROC in [0, 1] of each half's examples along
+            the other half's direction, averaged) and `split_half_cosine` (in [-1, 1]), where n >= 4.
         """
         vectors = {site: activations.differences(site).mean(0).float() for site in activations.sites}
         separation: dict[Site, float] = {}
@@ -51,7 +51,7 @@ class MeanDifference:
 
 def _halves(activations: Activations, site: Site) -> tuple[float, float]:
     even, odd = activations.differences(site)[::2].mean(0), activations.differences(site)[1::2].mean(0)
-    if not even.norm() > 0 or not odd.norm() > 0:
+    if not length(even) > 0 or not length(odd) > 0:
         return 0.5, 0.0
     scores: list[float] = []
     for vector, rows in ((even, slice(1, None, 2)), (odd, slice(0, None, 2))):

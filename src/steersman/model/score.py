@@ -74,10 +74,16 @@ def score_tokens(
         logits = model.hf(**forward_arguments(model, batch, keep=longest + 1), use_cache=False).logits
     scores: list[Score] = []
     for row, tail in zip(logits, tails, strict=True):
-        wanted = torch.tensor(list(tail), device=row.device)
-        logs = row[-len(tail) - 1 : -1].float().log_softmax(-1)
-        scores.append(Score(tuple(logs.gather(1, wanted[:, None])[:, 0].tolist())))
+        scores.append(Score(tuple(token_logprobs(row[-len(tail) - 1 : -1], tail).tolist())))
     return scores
+
+
+def token_logprobs(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Return the `[n]` float32 log-probabilities, nats, of `tokens`, one for each row of `[n, vocab]` logits."""
+    logits = logits.float()
+    wanted = torch.tensor(list(tokens), device=logits.device)
+    # Not log_softmax: only one number of each row is wanted, and a vocabulary is wide.
+    return logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1)
 
 
 @torch.inference_mode()
@@ -107,7 +113,7 @@ def score_options_batch(
     repeat = torch.arange(len(prompts)).repeat_interleave(count)
     with editing(model, plans, batch.prompt_lengths):
         output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
-        first = output.logits[:, -1].float().log_softmax(-1)[repeat.to(model.device)]
+        first = output.logits[:, -1]
         later: Tensor | None = None
         if longest > 1:
             cache = output.past_key_values
@@ -125,10 +131,9 @@ def score_options_batch(
         scored: list[Score] = []
         for j, tail in enumerate(row):
             k = i * count + j
-            values = [float(first[k, tail[0]])]
+            values = token_logprobs(first[i : i + 1], tail[:1]).tolist()
             if later is not None and len(tail) > 1:
-                logs = later[k, : len(tail) - 1].float().log_softmax(-1)
-                values += logs.gather(1, torch.tensor(tail[1:], device=logs.device)[:, None])[:, 0].tolist()
+                values += token_logprobs(later[k, : len(tail) - 1], tail[1:]).tolist()
             scored.append(Score(tuple(values)))
         scores.append(scored)
     return scores

@@ -17,6 +17,7 @@ class Strength:
         gain: the rate to be raised, 0 to 1.
         cost: the rate to be kept low, 0 to 1.
         logprob: mean log-probability per token of the completions under the unsteered model, nats.
+        label: what was tried, in words.
     """
 
     layer: int
@@ -24,6 +25,7 @@ class Strength:
     gain: float
     cost: float
     logprob: float
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,13 +58,18 @@ def choose_strength(points: Sequence[Strength], *, budget: float, floor: float) 
         raise InputError("expected at least one site and coefficient to choose from, got none")
     within = [point for point in points if point.cost <= budget and point.logprob >= floor]
     if within:
-        best = max(within, key=lambda point: (point.gain - point.cost, -abs(point.coefficient), -point.layer))
+        best = max(within, key=lambda point: _order(point.gain - point.cost, point))
     else:
-        best = min(points, key=lambda point: (point.cost, -point.gain, abs(point.coefficient)))
+        best = max(points, key=lambda point: (-point.cost, *_order(point.gain, point)))
     status: Literal["within budget", "over budget"] = "within budget" if within else "over budget"
     reason = (
-        f"layer {best.layer} at {best.coefficient:g} of the residual norm ({status}): {best.gain:.0%} gained at a cost of "
-        f"{best.cost:.0%} on validation data, {len(within)} of {len(points)} points kept the budget of {budget:.0%} and "
-        f"{floor:g} nats per token"
+        f"layer {best.layer} at {best.coefficient:g} of the residual norm ({status}): {best.gain:.0%} gained at a cost "
+        f"of {best.cost:.0%} on validation data, {len(within)} of {len(points)} points kept the budget of {budget:.0%} "
+        f"and {floor:g} nats per token"
     )
     return StrengthChoice(best, status, reason)
+
+
+def _order(merit: float, point: Strength) -> tuple[float, ...]:
+    """Return what points are ranked by, the larger the better: ties go to the gentler, then to the lower layer."""
+    return (merit, -abs(point.coefficient), -point.layer, point.coefficient)

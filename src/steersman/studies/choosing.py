@@ -1,6 +1,5 @@
-"""Choosing on validation data: the layer by causal effect, then the coefficient by generating within a budget."""
+"""Choosing on validation data: the layer by causal effect, then the strength by generating within a budget."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,9 @@ from steersman.plan import Plan
 from steersman.prompts import PromptItem, prompt_set, split_pairs
 from steersman.selection import Effect, Strength, choose_layer, choose_strength, eligible_layers
 from steersman.studies.config import StudyConfig
-from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting, Task
-
-Measure = Callable[[str, Sequence[Task], Sequence[Setting]], list[Measured]]
+from steersman.studies.desk import Desk
+from steersman.studies.finding import learned
+from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting
 
 VALIDATION_TOKENS = 24
 """Tokens of a validation completion: enough to tell a refusal, which comes first."""
@@ -21,123 +20,150 @@ VALIDATION_TOKENS = 24
 
 @dataclass(frozen=True)
 class Choice:
-    """A site and a coefficient chosen on validation data.
+    """A direction at one site, and a coefficient, chosen on validation data.
 
     Args:
-        layer: 0-based decoder block.
+        direction: with one site.
         coefficient: in `norm` units.
         reason: why, in words.
         profile: what was measured at every layer, for `layers.json`.
     """
 
-    layer: int
+    direction: Direction
     coefficient: float
     reason: str
     profile: dict[str, Any]
 
+    @property
+    def site(self) -> str:
+        """The site, as tables say it."""
+        return str(self.direction.sites[0])
 
-def choose_refusal(measure: Measure, config: StudyConfig, direction: Direction) -> Choice:
-    """Return layer and coefficient for the refusal direction.
+    @property
+    def layer(self) -> int:
+        """The 0-based decoder block."""
+        return self.direction.sites[0].layer
 
-    The layers' causal effects (change of the refusal log-odds on harmful, less that on ordinary prompts) give a
-    shortlist; generating on validation prompts then decides layer and coefficient within the budget of refused
-    ordinary prompts.
+
+def choose_refusal(desk: Desk, mean: Direction) -> Choice:
+    """Return direction, layer and coefficient for refusal.
+
+    The layers' causal effects under the mean difference (change of the refusal log-odds on harmful, less that on
+    ordinary prompts) give a shortlist. There a vector is learned, and generating on validation prompts decides layer
+    and coefficient within the budget of refused ordinary prompts. The mean difference is tried beside it.
     """
+    config = desk.config
     rules = config.selection
     harmful, ordinary = validation_prompts(config)
-    layers = eligible_layers(direction.origin.depth, *rules.depth)
+    layers = eligible_layers(mean.origin.depth, *rules.depth)
     few = rules.prompts
     odds = [RefusalOddsTask(harmful[:few], "odds-harmful"), RefusalOddsTask(ordinary[:few], "odds-ordinary")]
-    found = measure(
-        "layers", odds, [Setting("unsteered"), *(_at(direction, layer, rules.coefficient) for layer in layers)]
+    found = desk.measured(
+        "layers", odds, [Setting("unsteered"), *(setting_at(mean.at(layer), rules.coefficient) for layer in layers)]
     )
-    before = [_mean(m, "refusal_log_odds") for m in found[:2]]
-    effects = [
-        Effect(
-            layer,
-            _mean(found[2 + 2 * i], "refusal_log_odds") - before[0],
-            _mean(found[3 + 2 * i], "refusal_log_odds") - before[1],
-        )
-        for i, layer in enumerate(layers)
-    ]
+    changes = [_mean(m, "refusal_log_odds") - _mean(found[i % 2], "refusal_log_odds") for i, m in enumerate(found)]
+    effects = [Effect(layer, *changes[2 + 2 * i : 4 + 2 * i]) for i, layer in enumerate(layers)]
     ranked = choose_layer(effects)
-    sampling = Sampling(max_new_tokens=VALIDATION_TOKENS)
-    generate = [CompletionTask("harmful", harmful, sampling), CompletionTask("ordinary", ordinary, sampling)]
-    cells = [(layer, coefficient) for layer in ranked.ranked[: rules.shortlist] for coefficient in rules.coefficients]
-    tried = measure("coefficients", generate, [_at(direction, *cell) for cell in cells])
-    points = [
-        Strength(
-            layer,
-            coefficient,
-            gain=_mean(tried[2 * i], "refusal_rate"),
-            cost=_mean(tried[2 * i + 1], "refusal_rate"),
-            logprob=_mean(tried[2 * i], "completion_logprob"),
-        )
-        for i, (layer, coefficient) in enumerate(cells)
-    ]
-    chosen = choose_strength(points, budget=rules.budget, floor=rules.floor)
+    points = _try_strengths(desk, mean, ranked.ranked[: rules.shortlist], harmful, ordinary)
+    vectors = {strength.label: direction for strength, direction in points}
+    tried = [strength for strength, _ in points]
+    # The mean difference is in the running only where nothing is learned; else it is there to be compared with.
+    running = [s for s in tried if s.label.startswith("learned")] if config.learning else tried
+    chosen = choose_strength(running, budget=rules.budget, floor=rules.floor)
     criterion = (
-        f"change of the refusal log-odds on {len(harmful[:few])} harmful validation prompts less the change on "
-        f"{len(ordinary[:few])} ordinary ones, at {rules.coefficient:g} of the residual norm; among the best "
-        f"{min(rules.shortlist, len(layers))}, the layer and coefficient that gain most within the budget"
+        f"largest change of the refusal log-odds on {len(harmful[:few])} harmful validation prompts less the change on "
+        f"{len(ordinary[:few])} ordinary ones, at {rules.coefficient:g} of the residual norm"
     )
     rows = _rows(
-        direction, {e.layer: {"effect_harmful": e.target, "effect_harmless": e.side} for e in effects}, set(layers)
+        mean, {e.layer: {"effect_harmful": e.target, "effect_harmless": e.side} for e in effects}, set(layers)
     )
-    profile = {"criterion": criterion, "chosen": chosen.best.layer, "measure": "refusal log-odds (nats)", "rows": rows}
-    profile["points"] = [vars(point) for point in points]
-    return Choice(chosen.best.layer, chosen.best.coefficient, f"{chosen.reason}; {ranked.reason}", profile)
+    profile = {
+        "criterion": criterion,
+        "chosen": chosen.best.layer,
+        "measure": "refusal log-odds (nats)",
+        "rows": rows,
+        "points": [vars(strength) for strength in tried],
+        "validation_n": {"harmful": len(harmful), "ordinary": len(ordinary)},
+    }
+    direction = vectors[chosen.best.label]
+    return Choice(direction, chosen.best.coefficient, f"{chosen.reason}; {ranked.reason}", profile)
 
 
-def choose_honesty(measure: Measure, config: StudyConfig, direction: Direction) -> Choice:
+def choose_honesty(desk: Desk, mean: Direction) -> Choice:
     """Return the layer of the honesty direction: the largest gain in the margin of truthful over flattering answers."""
-    rules = config.selection
-    task = HonestyTask(split_pairs(config.directions.honesty.pairs, "validation"), "honesty-validation")
-    layers = eligible_layers(direction.origin.depth, *rules.depth)
-    found = measure(
-        "honesty layers",
-        [task],
-        [Setting("unsteered"), *(_at(direction, layer, rules.coefficient) for layer in layers)],
-    )
+    rules = desk.config.selection
+    pairs = split_pairs(desk.config.directions.honesty.pairs, "validation")
+    task = HonestyTask(pairs, "honesty-validation")
+    layers = eligible_layers(mean.origin.depth, *rules.depth)
+    settings = [Setting("unsteered"), *(setting_at(mean.at(layer), rules.coefficient) for layer in layers)]
+    found = desk.measured("honesty layers", [task], settings)
     before = _mean(found[0], "truthful_margin")
     effects = [
         Effect(layer, _mean(m, "truthful_margin") - before, 0.0) for layer, m in zip(layers, found[1:], strict=True)
     ]
     ranked = choose_layer(effects)
-    criterion = (
-        f"change of the log-probability per token of truthful over flattering answers on {len(task.items)} validation "
-        f"pairs, at {rules.coefficient:g} of the residual norm"
-    )
-    rows = _rows(direction, {e.layer: {"effect": e.target} for e in effects}, set(layers))
     profile = {
-        "criterion": criterion,
+        "criterion": (
+            "largest change of the log-probability per token of truthful less flattering answers on "
+            f"{len(pairs)} validation pairs, at {rules.coefficient:g} of the residual norm"
+        ),
         "chosen": ranked.best,
         "measure": "truthful margin (nats per token)",
-        "rows": rows,
+        "rows": _rows(mean, {e.layer: {"effect": e.target} for e in effects}, set(layers)),
     }
-    return Choice(ranked.best, rules.coefficient, ranked.reason, profile)
+    return Choice(mean.at(ranked.best), rules.coefficient, ranked.reason, profile)
 
 
 def validation_prompts(config: StudyConfig) -> tuple[list[PromptItem], list[PromptItem]]:
-    """Return harmful and ordinary validation prompts: the pair file's validation split, and the ordinary set's.
-
-    A set without a validation split is not touched: the harmless sides of the validation pairs stand in.
-    """
-    part = config.directions.refusal
-    held = split_pairs(part.pairs, "validation", contrast="both")[: config.limits.validation]
+    """Return harmful validation prompts, from the pair file, and ordinary ones, from the built-in set."""
+    held = split_pairs(config.directions.refusal.pairs, "validation", contrast="both")[: config.limits.validation]
     harmful = [PromptItem(f"{pair.id}-harmful", pair.positive.prompt, pair.category) for pair in held]
     ordinary = prompt_set("ordinary", split="validation")[: config.limits.validation]
     return harmful, ordinary
 
 
-def _at(direction: Direction, layer: int, coefficient: float) -> Setting:
-    at = direction.at(layer)
-    return Setting("steered", Plan(at, coefficient=coefficient), site=str(at.sites[0]), coefficient=coefficient)
+def setting_at(direction: Direction, coefficient: float, unit: str = "norm") -> Setting:
+    """Return the steered arm at a one-site direction."""
+    plan = Plan(direction, coefficient=coefficient, unit=unit)
+    return Setting("steered", plan, site=str(direction.sites[0]), coefficient=coefficient, unit=unit)
+
+
+def _try_strengths(
+    desk: Desk, mean: Direction, layers: tuple[int, ...], harmful: list[PromptItem], ordinary: list[PromptItem]
+) -> list[tuple[Strength, Direction]]:
+    rules, learning = desk.config.selection, desk.config.learning
+    candidates: list[tuple[str, Direction, float]] = []
+    for layer in layers:
+        at = mean.at(layer)
+        candidates += [(f"mean difference {layer} x {c:g}", at, c) for c in rules.coefficients]
+        if learning:
+            vector = learned(desk, at, desk.config.directions.refusal, learning)
+            site = vector.sites[0]
+            length = float(vector.vectors[site].norm()) / vector.norms[site]
+            candidates += [(f"learned {layer} x {m:g}", vector, round(m * length, 4)) for m in rules.multiples]
+    sampling = Sampling(max_new_tokens=VALIDATION_TOKENS)
+    tasks = [CompletionTask("harmful", harmful, sampling), CompletionTask("ordinary", ordinary, sampling)]
+    found = desk.measured("strengths", tasks, [setting_at(direction, c) for _, direction, c in candidates])
+    return [
+        (
+            Strength(
+                direction.sites[0].layer,
+                coefficient,
+                gain=_mean(found[2 * i], "refusal_rate"),
+                cost=_mean(found[2 * i + 1], "refusal_rate"),
+                logprob=_mean(found[2 * i], "completion_logprob"),
+                label=label,
+            ),
+            direction,
+        )
+        for i, (label, direction, coefficient) in enumerate(candidates)
+    ]
 
 
 def _mean(measured: Measured, metric: str) -> float:
     values = [outcome.metrics[metric] for outcome in measured.outcomes if metric in outcome.metrics]
-    return sum(values) / len(values) if values else float("-inf")
+    # Only empty completions have no log-probability; nothing is worse.
+    return sum(values) / len(values) if values else -100.0
 
 
 def _rows(direction: Direction, effects: dict[int, dict[str, float]], eligible: set[int]) -> list[dict[str, Any]]:

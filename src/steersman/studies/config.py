@@ -36,8 +36,20 @@ class SelectionConfig(_Part):
     prompts: int = Field(default=20, ge=1)
     shortlist: int = Field(default=3, ge=1)
     coefficients: list[float] = Field(min_length=1)
+    multiples: list[float] = Field(min_length=1)
     budget: float = Field(default=0.1, ge=0, le=1)
     floor: float = -2.5
+
+
+class LearningConfig(_Part):
+    """How the direction is learned from the mean difference; see `steersman.learning.Optimiser`."""
+
+    steps: int = Field(default=60, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=0.06, gt=0)
+    keep: float = Field(default=1.5, ge=0)
+    limit: float = Field(default=0.5, gt=0)
+    tokens: int = Field(default=12, ge=1)
 
 
 class SweepConfig(_Part):
@@ -97,6 +109,7 @@ class StudyConfig(_Part):
     directions: DirectionsConfig
     sets: dict[str, str]
     selection: SelectionConfig
+    learning: LearningConfig | None = None
     sweep: SweepConfig
     generation: GenerationConfig
     prompts: PromptsConfig

@@ -7,69 +7,35 @@ prompt beside every steered result, intervals everywhere.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from steersman.direction import Direction
-from steersman.evaluation import Measured, Report, Store, measure, summarise
-from steersman.files import load_direction, save_direction, write_json, write_text
-from steersman.methods import MeanDifference
+from steersman.evaluation import Report, summarise
+from steersman.files import save_direction, write_json, write_text
 from steersman.model.generate import Sampling
 from steersman.model.loaded import Model
 from steersman.plan import Plan
-from steersman.prompts import content_hash, passages, prompt_set, questions, split_pairs
-from steersman.recording import record
+from steersman.prompts import passages, prompt_set, questions, split_pairs
 from steersman.runs import open_run
-from steersman.studies.choosing import Choice, choose_honesty, choose_refusal
+from steersman.studies.choosing import Choice, choose_honesty, choose_refusal, setting_at
 from steersman.studies.config import StudyConfig
+from steersman.studies.desk import Desk, Notify
+from steersman.studies.finding import mean_difference
 from steersman.studies.provenance import provenance
 from steersman.tasks import CompletionTask, FluencyTask, HonestyTask, KnowledgeTask, Setting, Task
 
 T = TypeVar("T")
 
-Notify = Callable[[str, int, int], None]
-"""Called with a stage's name, items done and items in all."""
-
-
-@dataclass
-class _Desk:
-    """What every stage of a run needs at hand."""
-
-    model: Model
-    config: StudyConfig
-    folder: Path
-    store: Store
-    context: str
-    notify: Notify
-    seconds: dict[str, float] = field(default_factory=dict)
-    hashes: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        begun = time.monotonic()
-        yield
-        self.seconds[stage] = round(time.monotonic() - begun, 1)
-
-    def measured(self, stage: str, tasks: Sequence[Task], settings: Sequence[Setting]) -> list[Measured]:
-        total = len(settings) * sum(len(task.items) for task in tasks)
-        done = 0
-        results: list[Measured] = []
-        self.notify(stage, done, total)
-        for setting in settings:
-            for task in tasks:
-                outcomes = []
-                for part in measure(self.model, task, setting, context=self.context, store=self.store):
-                    outcomes += part
-                    done += len(part)
-                    self.notify(stage, done, total)
-                results.append(Measured(task, setting, outcomes))
-        return results
-
-    def known(self, name: str, source: str, items: Sequence[Any]) -> None:
-        self.hashes[name] = {"source": source, "sha256": content_hash(items), "n": len(items)}
+SOURCES: dict[str, Callable[[StudyConfig], str]] = {
+    "refusal": lambda config: config.sets["harmful"],
+    "helpfulness": lambda config: config.sets["ordinary"],
+    "over-refusal": lambda config: config.sets["over-refusal"],
+    "knowledge": lambda config: config.sets["knowledge"],
+    "fluency": lambda config: config.sets["prose"],
+    "honesty": lambda config: config.directions.honesty.pairs,
+}
+"""Where each task's items come from."""
 
 
 def run_refusal(
@@ -98,25 +64,25 @@ def run_refusal(
     # Every set is read before anything is computed: a bad file costs the user nothing.
     tasks = held_out_tasks(config)
     honesty = HonestyTask(split_pairs(config.directions.honesty.pairs, "test"))
-    context = f"{model.name}|{model.revision}|{model.template}|{model.dtype}"
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     store = open_run(folder, config.plain() | {"model_revision": model.revision}, force=force)
-    desk = _Desk(model, config, folder, store, context, notify)
+    desk = Desk(model, config, folder, store, notify)
     try:
         for task in (*tasks, honesty):
-            desk.known(task.name, _source(config, task.name), task.items)
+            desk.known(task.name, SOURCES[task.name](config), task.items)
         with desk.timed("extract"):
-            refusal, truth = (_extract(desk, name) for name in ("refusal", "honesty"))
+            refusal = mean_difference(desk, "refusal", config.directions.refusal)
+            truth = mean_difference(desk, "honesty", config.directions.honesty)
         with desk.timed("choose"):
-            choice = choose_refusal(desk.measured, config, refusal)
-            truthful = choose_honesty(desk.measured, config, truth)
+            choice, truthful = choose_refusal(desk, refusal), choose_honesty(desk, truth)
         write_json(folder / "layers.json", {"refusal": choice.profile, "honesty": truthful.profile})
+        for name, chosen in (("refusal", choice), ("honesty", truthful)):
+            save_direction(chosen.direction, folder / "directions" / f"{name}.safetensors", force=True)
         with desk.timed("sweep"):
-            measured = desk.measured("sweep", tasks, sweep_settings(config, refusal, choice))
-            measured += desk.measured("honesty", [honesty], honesty_settings(config, truth, truthful))
-        report = summarise(measured, seed=config.seed)
-        _write(desk, report, choice, truthful)
-        write_json(folder / "provenance.json", provenance(model, config, command, started, desk.seconds, desk.hashes))
+            measured = desk.measured("sweep", tasks, sweep_settings(config, choice))
+            measured += desk.measured("honesty", [honesty], honesty_settings(config, truthful))
+        _write(desk, summarise(measured, seed=config.seed), choice, truthful)
+        write_json(folder / "provenance.json", provenance(model, config, command, started, desk.seconds, desk.data))
     finally:
         store.close()
     return folder
@@ -130,11 +96,10 @@ def held_out_tasks(config: StudyConfig) -> list[Task]:
     """
     sets, limits = config.sets, config.limits
     sampling = Sampling(max_new_tokens=config.generation.max_new_tokens)
+    ordinary = spread(prompt_set(sets["ordinary"]), limits.ordinary)
     return [
         CompletionTask("refusal", spread(prompt_set(sets["harmful"]), limits.harmful), sampling),
-        CompletionTask(
-            "helpfulness", spread(prompt_set(sets["ordinary"]), limits.ordinary), sampling, helpfulness=True
-        ),
+        CompletionTask("helpfulness", ordinary, sampling, helpfulness=True),
         CompletionTask("over-refusal", spread(prompt_set(sets["over-refusal"]), limits.over_refusal), sampling),
         KnowledgeTask(spread(questions(sets["knowledge"]), limits.knowledge)),
         FluencyTask(spread(passages(sets["prose"]), limits.prose)),
@@ -148,101 +113,78 @@ def spread(items: Sequence[T], limit: int | None) -> list[T]:
     return [items[i * len(items) // limit] for i in range(limit)]
 
 
-def sweep_settings(config: StudyConfig, direction: Direction, choice: Choice) -> list[Setting]:
+def sweep_settings(config: StudyConfig, choice: Choice) -> list[Setting]:
     """Return the arms of the sweep: unsteered, prompt, both grids, and random directions at the chosen coefficient."""
-    at = direction.at(choice.layer)
-    site = str(at.sites[0])
-    settings = [Setting("unsteered"), Setting("prompt", system=config.prompts.refusal)]
-    chosen = choice.coefficient
-    for coefficient in sorted({chosen, *(round(chosen * factor, 6) for factor in config.sweep.relative)}):
-        settings.append(Setting("steered", Plan(at, coefficient=coefficient), site=site, coefficient=coefficient))
-    for coefficient in config.sweep.raw:
-        plan = Plan(at, coefficient=coefficient, unit="raw")
-        settings.append(Setting("steered", plan, site=site, coefficient=coefficient, unit="raw"))
-    for seed in config.sweep.random_seeds:
-        plan = Plan(at.random(config.seed * 1_000 + seed), coefficient=chosen)
-        settings.append(Setting("random", plan, site=site, coefficient=chosen))
-    return settings
+    at, chosen = choice.direction, choice.coefficient
+    grid = sorted({chosen, *(round(chosen * factor, 4) for factor in config.sweep.relative)})
+    return [
+        Setting("unsteered"),
+        Setting("prompt", system=config.prompts.refusal),
+        *(setting_at(at, coefficient) for coefficient in grid),
+        *(setting_at(at, coefficient, "raw") for coefficient in config.sweep.raw),
+        *_random(config, choice, chosen),
+    ]
 
 
-def honesty_settings(config: StudyConfig, direction: Direction, choice: Choice) -> list[Setting]:
+def honesty_settings(config: StudyConfig, choice: Choice) -> list[Setting]:
     """Return the arms of the honesty direction: its own layer, coefficients and system prompt."""
-    at = direction.at(choice.layer)
-    site = str(at.sites[0])
-    settings = [Setting("unsteered"), Setting("prompt", system=config.prompts.honesty)]
-    for coefficient in config.sweep.honesty:
-        settings.append(Setting("steered", Plan(at, coefficient=coefficient), site=site, coefficient=coefficient))
-    for seed in config.sweep.random_seeds[:1]:
-        strongest = max(config.sweep.honesty, key=abs, default=0.0)
-        plan = Plan(at.random(config.seed * 1_000 + seed), coefficient=strongest)
-        settings.append(Setting("random", plan, site=site, coefficient=strongest))
+    return [
+        Setting("unsteered"),
+        Setting("prompt", system=config.prompts.honesty),
+        *(setting_at(choice.direction, coefficient) for coefficient in config.sweep.honesty),
+        *_random(config, choice, choice.coefficient),
+    ]
+
+
+def _random(config: StudyConfig, choice: Choice, coefficient: float) -> list[Setting]:
+    settings: list[Setting] = []
+    for seed in config.sweep.random_seeds:
+        direction = choice.direction.random(config.seed * 1_000 + seed)
+        plan = Plan(direction, coefficient=coefficient)
+        settings.append(Setting("random", plan, site=choice.site, coefficient=coefficient))
     return settings
 
 
-def _extract(desk: _Desk, name: str) -> Direction:
-    part = getattr(desk.config.directions, name)
-    items = split_pairs(part.pairs, "train", contrast=part.contrast)
-    desk.known(f"{name}-pairs", part.pairs, items)
-    path = desk.folder / "directions" / f"{name}.safetensors"
-    if path.is_file():
-        kept = load_direction(path)
-        if kept.origin.data == content_hash(items) and kept.origin.revision == desk.model.revision:
-            return kept
-    total = 2 * len(items)
-    done = 0
-
-    def count(texts: int) -> None:
-        nonlocal done
-        done += texts
-        desk.notify(f"record {name}", done, total)
-
-    acts = record(desk.model, items, span=part.span, opening_tokens=part.opening_tokens, notify=count)
-    direction = MeanDifference().fit(acts)
-    save_direction(direction, path, force=True, seed=desk.config.seed)
-    return direction
-
-
-def _source(config: StudyConfig, task: str) -> str:
-    names = {"refusal": "harmful", "helpfulness": "ordinary", "fluency": "prose"}
-    if task == "honesty":
-        return config.directions.honesty.pairs
-    return config.sets[names.get(task, task)]
-
-
-def _write(desk: _Desk, report: Report, choice: Choice, truthful: Choice) -> None:
+def _write(desk: Desk, report: Report, choice: Choice, truthful: Choice) -> None:
     lines = [
-        json.dumps(
-            {
-                "task": m.task.name,
-                "item": outcome.item,
-                "arm": m.setting.arm,
-                "site": m.setting.site,
-                "coefficient": m.setting.coefficient,
-                "unit": m.setting.unit,
-                **outcome.details,
-                **{name: value for name, value in outcome.metrics.items() if name == "completion_logprob"},
-            },
-            ensure_ascii=False,
-        )
+        {
+            "task": m.task.name,
+            "item": outcome.item,
+            "arm": m.setting.arm,
+            "site": m.setting.site,
+            "coefficient": m.setting.coefficient,
+            "unit": m.setting.unit,
+            **outcome.details,
+            "completion_logprob": outcome.metrics.get("completion_logprob"),
+        }
         for m in report.measured
         if isinstance(m.task, CompletionTask)
         for outcome in m.outcomes
     ]
-    write_text(desk.folder / "completions.jsonl", "\n".join(lines) + "\n")
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_text(desk.folder / "completions.jsonl", text)
     write_json(desk.folder / "results.json", list(report.rows))
     write_json(desk.folder / "differences.json", list(report.differences))
-    site = f"resid_post.{choice.layer}"
-    summary = {
+    write_json(desk.folder / "summary.json", _summary(desk, choice, truthful))
+
+
+def _summary(desk: Desk, choice: Choice, truthful: Choice) -> dict[str, Any]:
+    return {
         "study": "refusal",
         "title": f"Refusal steering of {desk.model.name}",
         "direction": "refusal",
-        "chosen": {"site": site, "coefficient": choice.coefficient, "unit": "norm"},
+        "method": choice.direction.method,
+        "chosen": {"site": choice.site, "coefficient": choice.coefficient, "unit": "norm"},
         "choice": choice.reason,
-        "honesty": {"site": f"resid_post.{truthful.layer}", "choice": truthful.reason},
+        "honesty": {
+            "site": truthful.site,
+            "coefficient": truthful.coefficient,
+            "unit": "norm",
+            "choice": truthful.reason,
+        },
         "mode": desk.config.mode,
         "complete": True,
         "system_prompt": desk.config.prompts.refusal,
-        "harmful_n": desk.hashes["refusal"]["n"],
-        "ordinary_n": desk.hashes["helpfulness"]["n"],
+        "harmful_n": desk.data["refusal"]["n"],
+        "ordinary_n": desk.data["helpfulness"]["n"],
     }
-    write_json(desk.folder / "summary.json", summary)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import final
 
 from steersman.engines import Engine
+from steersman.errors import InputError
 from steersman.judges import REFUSAL_PATTERNS, Coherence, is_refusal
 from steersman.model.generate import Sampling
 from steersman.plan import Plan
@@ -31,6 +32,9 @@ class CompletionTask:
         helpfulness: also judge whether the prompt was answered: not refused, coherent, and more likely after its own
             prompt than after its neighbour's in the list.
         coherence: the limits that `helpful` means.
+
+    Raises:
+        InputError: for helpfulness on a single prompt, which has no neighbour.
     """
 
     name: str
@@ -38,6 +42,11 @@ class CompletionTask:
     sampling: Sampling = field(default_factory=lambda: Sampling(max_new_tokens=40))
     helpfulness: bool = False
     coherence: Coherence = field(default_factory=Coherence)
+
+    def __post_init__(self) -> None:
+        """Refuse what could only ever come out unhelpful."""
+        if self.helpfulness and len(self.items) == 1:
+            raise InputError("expected at least two prompts to judge helpfulness (each is the other's foil), got one")
 
     @property
     def metrics(self) -> tuple[Metric, ...]:

@@ -1,0 +1,90 @@
+"""What every stage of a run needs at hand: model, store, progress, and directions that are fitted only once."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steersman.direction import Direction
+from steersman.evaluation import Measured, Store, measure
+from steersman.files import load_direction, save_direction
+from steersman.model.loaded import Model
+from steersman.prompts import content_hash
+from steersman.studies.config import StudyConfig
+from steersman.tasks import Outcome, Setting, Task
+
+Notify = Callable[[str, int, int], None]
+"""Called with a stage's name, items done and items in all."""
+
+
+@dataclass
+class Desk:
+    """What every stage of a run needs.
+
+    Args:
+        model: the model.
+        config: what was asked.
+        folder: the run folder.
+        store: outcomes of finished items.
+        notify: progress.
+        seconds: by stage, filled by `timed`.
+        data: by set, its source, sha256 and n, filled by `known`.
+    """
+
+    model: Model
+    config: StudyConfig
+    folder: Path
+    store: Store
+    notify: Notify
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
+    data: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+
+    @property
+    def context(self) -> str:
+        """Identity of the engine, part of every item's content address."""
+        return f"{self.model.name}|{self.model.revision}|{self.model.template}|{self.model.dtype}"
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Note how long the body takes, in seconds."""
+        begun = time.monotonic()
+        yield
+        self.seconds[stage] = round(time.monotonic() - begun, 1)
+
+    def measured(self, stage: str, tasks: Sequence[Task], settings: Sequence[Setting]) -> list[Measured]:
+        """Return every task's outcomes under every setting, from the store where it holds them."""
+        total = len(settings) * sum(len(task.items) for task in tasks)
+        done = 0
+        results: list[Measured] = []
+        self.notify(stage, done, total)
+        for setting in settings:
+            for task in tasks:
+                outcomes: list[Outcome] = []
+                for part in measure(self.model, task, setting, context=self.context, store=self.store):
+                    outcomes += part
+                    done += len(part)
+                    self.notify(stage, done, total)
+                results.append(Measured(task, setting, outcomes))
+        return results
+
+    def known(self, name: str, source: str, items: Sequence[Any]) -> None:
+        """Note where a set comes from."""
+        self.data[name] = {"source": source, "sha256": content_hash(items), "n": len(items)}
+
+    def fitted(self, name: str, recipe: str, fit: Callable[[], Direction]) -> Direction:
+        """Return a direction, from the run folder where the same recipe was fitted before.
+
+        Args:
+            name: what the file is called.
+            recipe: everything that the fit depends on besides the model.
+            fit: makes it.
+        """
+        address = hashlib.sha256(f"{self.context}|{recipe}".encode()).hexdigest()[:12]
+        path = self.folder / "directions" / f"{name}-{address}.safetensors"
+        if not path.is_file():
+            save_direction(fit(), path, force=True, seed=self.config.seed)
+        # Always what the file holds, so that a continued run computes with the same numbers.
+        return load_direction(path)
