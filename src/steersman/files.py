@@ -120,8 +120,8 @@ def load_direction(path: str | Path) -> Direction:
 
 def _direction(header: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> Direction:
     for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32:
-            raise InputError(f"expected float32 at {name}, got {tensor.dtype}")
+        if tensor.dtype != torch.float32 or tensor.ndim != 1:
+            raise InputError(f"expected a float32 vector at {name}, got {tensor.dtype} of shape {tuple(tensor.shape)}")
     values = _field(header, "origin", dict)
     origin = Origin(
         model=_field(values, "model", str),

@@ -18,6 +18,7 @@ from steersman.model.encode import completion_tokens, forward_arguments, pad, pr
 from steersman.model.handle import Handle
 from steersman.model.hooks import Operation, applying
 from steersman.model.score import token_logprobs
+from steersman.plan import Plan
 from steersman.prompts import Example
 from steersman.where import Site
 
@@ -81,7 +82,7 @@ def optimise(
 
     Raises:
         InputError: for a start with several sites, or no examples of either kind.
-        MismatchError: for a start of another width.
+        MismatchError: for a start fitted on a model of another width or depth.
 
     It fails on too few examples, which it learns by heart: judge it on held-out prompts.
 
@@ -94,6 +95,7 @@ def optimise(
         raise InputError(f"expected a start with one site, got {len(start.sites)}; take one with .at()")
     if not wanted or not kept:
         raise InputError("expected examples of both kinds, wanted and kept, got none of one")
+    model.check(Plan(start))
     site = start.sites[0]
     norm = start.norms[site]
     vector = (start.units(site) * (0.1 * norm)).to(model.device).requires_grad_(True)

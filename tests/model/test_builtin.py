@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,10 +18,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, modeling_gguf_pytorch_utils
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from steersman.errors import ModelError
 from steersman.model import builtin
@@ -408,73 +405,11 @@ def test_the_fingerprint_of_a_big_file_sees_a_zeroed_stretch(tmp_path):
 # The conversion's own parts
 
 
-@pytest.mark.parametrize(
-    "rope",
-    [{"rope_theta": 100000.0, "rope_scaling": None}, {"rope_parameters": {"rope_theta": 100000.0}}],
-    ids=["transformers 4.57", "transformers 5"],
-)
-def test_the_config_says_the_rotary_base_in_both_dialects(tmp_path, rope):
-    written = {
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "pad_token_id": 2,
-        "_model_name_or_path": "x",
-        "transformers_version": "5",
-    }
-    written |= {"torch_dtype": "float32"}
-    builtin._write_config(SimpleNamespace(to_diff_dict=lambda: written | rope), tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
-    assert config["rope_theta"] == 100000.0
-    assert config["rope_parameters"] == {"rope_theta": 100000.0, "rope_type": "default"}
-    assert config["tie_word_embeddings"] is True
-    assert not {
-        "_model_name_or_path",
-        "torch_dtype",
-        "rope_scaling",
-        "quantization_config",
-        "transformers_version",
-    } & set(config)
-    generation = json.loads((tmp_path / "generation_config.json").read_text(encoding="utf-8"))
-    assert generation == {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
-
-
 def test_what_transformers_cannot_convert_is_told_with_its_reason(monkeypatch, tmp_path):
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", raising(ValueError("GGUF model is not supported")))
     with pytest.raises(ModelError, match=r"could not convert it \(ValueError: GGUF model is not supported\)"):
         provide(tmp_path, convert=None)
     assert contents(tmp_path) == []
-
-
-@pytest.mark.parametrize("hub_silent", [False, True])
-@pytest.mark.parametrize("bars", [False, True])
-def test_silence_ends_with_every_setting_as_it_was(monkeypatch, hub_silent, bars):
-    def settings():
-        return (
-            transformers_logging.get_verbosity(),
-            transformers_logging.is_progress_bar_enabled(),
-            are_progress_bars_disabled(),
-            modeling_gguf_pytorch_utils.tqdm,
-            list(warnings.filters),
-        )
-
-    def loudly_then_fail():
-        with builtin._quiet():
-            assert transformers_logging.get_verbosity() == transformers_logging.ERROR
-            assert not transformers_logging.is_progress_bar_enabled()
-            assert modeling_gguf_pytorch_utils.tqdm([1], desc="bar") == [1]
-            warnings.warn("not heard", UserWarning, stacklevel=1)
-            raise LookupError
-
-    monkeypatch.setattr(transformers_logging, "_tqdm_active", bars)
-    was_silent = are_progress_bars_disabled()
-    (disable_progress_bars if hub_silent else enable_progress_bars)()
-    try:
-        before = settings()
-        with pytest.raises(LookupError):
-            loudly_then_fail()
-        assert settings() == before
-    finally:
-        (disable_progress_bars if was_silent else enable_progress_bars)()
 
 
 # The real one

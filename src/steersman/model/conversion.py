@@ -6,6 +6,7 @@ is put right here.
 
 import contextlib
 import json
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,19 +23,32 @@ from transformers.utils import logging as transformers_logging
 
 from steersman.errors import ModelError
 
+# Threads take turns: the silence around transformers' loading changes process-wide state for a while.
+_SILENCE = threading.RLock()
+
+# llama.cpp splits text for these vocabularies at every digit and then as GPT-2 does (src/llama-vocab.cpp);
+# transformers knows none of the names and leaves the digits out.
+_DIGITS_APART = frozenset({"codeshell", "command-r", "exaone", "minerva-7b", "refact", "smollm", "starcoder"})
+
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack a GGUF file into a float32 Hugging Face folder that transformers 4.57 and 5 read alike."""
-    # transformers 5 needs to be told to unpack the blocks; 4.57 always does and has no such word.
-    loader = getattr(transformers, "GgufConfig", None)
-    options: dict[str, Any] = {} if loader is None else {"quantization_config": loader(dequantize=True)}
-    source = {"gguf_file": gguf.name, "local_files_only": True}
+    """Unpack the default model's GGUF file into a float32 Hugging Face folder; transformers 4.57 and 5 read it alike.
+
+    Args:
+        file: the GGUF file.
+        folder: where to, empty.
+
+    Raises:
+        ModelError: when transformers cannot read the file.
+        OSError, SafetensorError: when the folder cannot be written.
+    """
+    source = {"gguf_file": file.name, "local_files_only": True}
     with quiet():
         try:
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                gguf.parent, dtype=torch.float32, **source, **options
+                file.parent, dtype=torch.float32, **source, **unpacked_blocks()
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(gguf.parent, **source)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, **source)
             model.save_pretrained(folder)
         except (OSError, SafetensorError) as error:
             if getattr(error, "errno", None) is not None or "os error" in str(error):
@@ -46,6 +60,36 @@ def unpack(file: Path, folder: Path) -> None:
     _write_tokenizer(tokenizer, folder)
     # safetensors makes its file readable to its owner alone; a cache may be shared, so the umask decides instead.
     (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
+
+
+def unpacked_blocks() -> dict[str, Any]:
+    """Return the argument that makes transformers unpack a GGUF file's blocks into plain weights."""
+    # transformers 5 needs to be told; 4.57 always does and has no such word.
+    loader = getattr(transformers, "GgufConfig", None)
+    return {} if loader is None else {"quantization_config": loader(dequantize=True)}
+
+
+def set_digits_apart(tokenizer: Any, file: Path) -> None:
+    """Split text at every digit where the GGUF file's vocabulary was learned so and transformers leaves it out.
+
+    With the default model's file transformers reads "x  12" as x|_|_|1|2 where the model was trained on x|__|1|2.
+    Only pre-tokenizers known to be of this form are corrected; whatever else the file names stays as transformers
+    reads it.
+
+    Args:
+        tokenizer: what transformers made of the file; changed in place.
+        file: the GGUF file.
+    """
+    fields = gguf.GGUFReader(file).fields
+    keys = (gguf.Keys.Tokenizer.MODEL, gguf.Keys.Tokenizer.PRE)
+    kind, split = (fields[key].contents() if key in fields else None for key in keys)
+    if kind == "gpt2" and split in _DIGITS_APART:  # byte-level BPE, by its name in the format
+        tokenizer.backend_tokenizer.pre_tokenizer = _digits_then_words()
+
+
+def _digits_then_words() -> pre_tokenizers.PreTokenizer:
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True)
+    return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), words])
 
 
 def _unconvertible(error: Exception) -> ModelError:
@@ -77,13 +121,9 @@ def _write_config(config: Any, folder: Path) -> None:
 
 def _write_tokenizer(tokenizer: Any, folder: Path) -> None:
     """Write the tokenizer as the model's own release has it; transformers' reading of the GGUF file is not exact."""
+    tokenizer.backend_tokenizer.pre_tokenizer = _digits_then_words()  # the file names it `smollm`
     values = json.loads(tokenizer.backend_tokenizer.to_str())
-    # The file names its pre-tokenizer `smollm`: every digit stands alone. transformers leaves that out, which splits
-    # "x  12" into x|_|_|1|2 where the model was trained on x|__|1|2.
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    digits = {"type": "Digits", "individual_digits": True}
-    values["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, byte_level]}
-    values["decoder"] = byte_level
+    values["decoder"] = values["pre_tokenizer"]["pretokenizers"][1]
     values |= dict.fromkeys(("normalizer", "post_processor", "padding", "truncation"))
     # 4.57 takes it for a SentencePiece model, with byte tokens that this vocabulary does not have.
     values["model"] |= {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
@@ -104,6 +144,7 @@ def _write_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write `values` with sorted keys, so that equal values are equal bytes."""
     path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -111,6 +152,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def quiet() -> Iterator[None]:
     """Keep transformers' log lines, warnings and progress bars off the terminal; leave every setting as it was."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_SILENCE)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         stack.callback(transformers_logging.set_verbosity, transformers_logging.get_verbosity())

@@ -39,6 +39,8 @@ def discover(model: Any, blocks: str | None = None) -> Layout:
     Raises:
         ModelError: when no list, or several, fit; lists the candidates.
     """
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ModelError(f"expected a decoder, got the encoder and decoder of {type(model).__name__}; name a decoder")
     config = model.config.get_text_config(decoder=True) if hasattr(model.config, "get_text_config") else model.config
     depth, width = config.num_hidden_layers, config.hidden_size
     lists = {name: module for name, module in model.named_modules() if isinstance(module, nn.ModuleList)}
@@ -75,29 +77,38 @@ def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
 
 @torch.no_grad()
 def verify(model: Any, layout: Layout) -> None:
-    """Return when an edit at the middle block moves the logits; leaves the model as it was.
+    """Return when an edit at the middle block moves the logits and no token sees a later one; changes nothing.
 
     Raises:
-        ModelError: when it does not: the blocks found are not on the path from tokens to logits.
+        ModelError: when the blocks found are not on the path from tokens to logits, or the model is an encoder.
     """
     device = next(model.parameters()).device
-    tokens = torch.arange(4, device=device)[None]
+    # Two texts that differ in their last token alone.
+    tokens = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4]], device=device)
     arguments = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
-    plain = model(**arguments).logits
+    plain = _logits(model, arguments)
+    # More than rounding differs by between rows of a batch, less than a look ahead shows.
+    slack = min(100 * torch.finfo(plain.dtype).eps, 0.05) * float(plain.abs().max())
+    if float((plain[0, :-1] - plain[1, :-1]).abs().max()) > slack:
+        raise ModelError(
+            f"expected a causal language model, got {type(model).__name__}, whose tokens see later ones: "
+            "an encoder cannot be steered as it writes; name a decoder"
+        )
 
     def push(_module: nn.Module, _args: Any, output: Any) -> Any:
         hidden = hidden_of(output)
-        if hidden.shape[-1] != layout.width or hidden.shape[:2] != tokens.shape:
+        shape = list(getattr(hidden, "shape", []))
+        if shape != [*tokens.shape, layout.width]:
             raise ModelError(
-                f"expected blocks to return [1, 4, {layout.width}], got {list(hidden.shape)}; "
-                "give their path with blocks="
+                f"expected blocks to return [batch, seq, {layout.width}], here {[*tokens.shape, layout.width]}, "
+                f"got {shape or type(hidden).__name__}; give their path with blocks="
             )
         ramp = torch.linspace(-1, 1, layout.width, device=hidden.device, dtype=hidden.dtype)
         return with_hidden(output, hidden + ramp * hidden.norm(dim=-1, keepdim=True))
 
     handle = layout.blocks[layout.depth // 2].register_forward_hook(push)
     try:
-        moved = model(**arguments).logits
+        moved = _logits(model, arguments)
     finally:
         handle.remove()
     if torch.equal(plain, moved):
@@ -105,3 +116,13 @@ def verify(model: Any, layout: Layout) -> None:
             "an edit at the middle block did not move the logits: these are not the decoder blocks; "
             "give their path with blocks="
         )
+
+
+def _logits(model: Any, arguments: dict[str, torch.Tensor]) -> torch.Tensor:
+    output = model(**arguments)
+    if not hasattr(output, "logits"):
+        raise ModelError(
+            f"expected a causal language model, got {type(model).__name__}, which gives no logits; "
+            "load it with AutoModelForCausalLM"
+        )
+    return output.logits

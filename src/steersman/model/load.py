@@ -1,21 +1,19 @@
 """Loading: the embedded default, a hub id, a folder or a `.gguf` file, as a `Model`."""
 
 import hashlib
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging as hub_logging
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from steersman.errors import ModelError
+from steersman.model.conversion import quiet, set_digits_apart, unpacked_blocks
 from steersman.model.layout import discover, verify
 from steersman.model.loaded import Model
 from steersman.model.precision import resolve_device, resolve_dtype
-from steersman.model.sources import Source, resolve
+from steersman.model.sources import Source, cached_commit, resolve
 
 
 def load(
@@ -29,8 +27,8 @@ def load(
     """Return a model ready to steer.
 
     Args:
-        name: `default` (SmolLM2-135M-Instruct, fetched once), a Hugging Face id (`owner/name` or `owner/name@revision`),
-            a folder with a `config.json`, or a `.gguf` file.
+        name: `default` (SmolLM2-135M-Instruct, fetched once), a Hugging Face id (`owner/name` or
+            `owner/name@revision`), a folder with a `config.json`, or a `.gguf` file.
         dtype: `auto` (bfloat16 where the processor has it natively, else float32), `float32`, `bfloat16` or `float16`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         blocks: dotted path of the decoder blocks, where the structure is ambiguous.
@@ -42,14 +40,20 @@ def load(
     source = resolve(name, notify)
     where = resolve_device(device)
     kind = resolve_dtype(dtype, where)
-    with _quiet():
+    if notify and source.kind == "hub" and not source.revision:
+        notify(f"fetching {source.id} from the Hugging Face hub")
+    with quiet():
         try:
-            model, tokenizer = _read(source, kind)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelError(f"the model {name!r} could not be loaded: {reason}") from error
-    model.to(where).eval()
-    return wrap(model, tokenizer, name=source.id, revision=_commit(model) or source.revision, blocks=blocks)
+            model, tokenizer, revision = _read(source, kind)
+            model.to(where).eval()
+        except ModelError:
+            raise
+        # Whatever a file holds that is not what it should be: the libraries below raise errors of every kind.
+        except Exception as error:
+            raise ModelError(
+                f"the model {source.id!r} could not be loaded ({_first_line(error)}); {_advice(source)}"
+            ) from error
+    return wrap(model, tokenizer, name=source.id, revision=revision, blocks=blocks)
 
 
 def wrap(model: Any, tokenizer: Any, *, name: str = "", revision: str = "", blocks: str | None = None) -> Model:
@@ -63,8 +67,14 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "", revision: str = "", bloc
         blocks: dotted path of the decoder blocks, where the structure is ambiguous.
 
     Raises:
-        ModelError: when its decoder blocks are not found, or an edit there does not move the logits.
+        ModelError: when its decoder blocks are not found, an edit there does not move the logits, it is no causal
+            language model, or the tokenizer is an empty one.
     """
+    if tokenizer is None or not _tells_apart(tokenizer):
+        raise ModelError(
+            f"expected the tokenizer of {name or type(model).__name__}, got {type(tokenizer).__name__} without a "
+            "vocabulary; keep its tokenizer.json beside the weights"
+        )
     layout = discover(model, blocks)
     verify(model, layout)
     template = getattr(tokenizer, "chat_template", None) or ""
@@ -82,20 +92,77 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "", revision: str = "", bloc
     )
 
 
-def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any]:
-    place = str(source.path) if source.path else source.id
-    extra: dict[str, Any] = {}
+def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any, str]:
+    """Return the model, its tokenizer and the revision that both are."""
+    # Undecided, transformers would ask at the terminal whether to run the repository's own code.
+    place: dict[str, Any] = {
+        "pretrained_model_name_or_path": str(source.path or source.id),
+        "trust_remote_code": False,
+    }
     if source.gguf_file:
-        extra["gguf_file"] = source.gguf_file
+        place["gguf_file"] = source.gguf_file
     elif source.asked:
-        extra["revision"] = source.asked
-    # transformers 5 renamed torch_dtype to dtype; both are taken from 4.56 on.
-    weights = dict(extra)
-    if source.gguf_file and hasattr(transformers, "GgufConfig"):
-        weights["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    return AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **weights), AutoTokenizer.from_pretrained(
-        place, **extra
+        place["revision"] = source.asked
+    config = AutoConfig.from_pretrained(**place)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(
+            f"the model {source.id!r} is a {config.model_type!r}, of which transformers {transformers.__version__} "
+            "knows no causal language model; name a decoder"
+        )
+    # Reading the config has brought the cache up to date. transformers 5 no longer tells the commit itself.
+    revision = cached_commit(source.id, source.asked) if source.kind == "hub" else source.revision
+    if source.kind == "hub" and revision:
+        place["revision"] = revision  # weights and tokenizer of one commit, even if a branch moves meanwhile
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        **place,
+        **(unpacked_blocks() if source.gguf_file else {}),
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,  # a pickle may run code
+        # transformers makes up what a file lacks, and says so only in its log: refused below.
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
     )
+    model, report = loaded
+    made_up = sorted([*report["missing_keys"], *(key[0] for key in report["mismatched_keys"])])
+    if made_up:
+        raise ModelError(
+            f"the model {source.id!r} is no whole {type(model).__name__}: {len(made_up)} of its weights are missing or "
+            f"of another shape, {made_up[0]} among them; name a checkpoint that was saved whole"
+        )
+    return model, _read_tokenizer(source, place), revision
+
+
+def _read_tokenizer(source: Source, place: dict[str, Any]) -> Any:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**place)
+    except Exception as error:
+        raise ModelError(
+            f"the model {source.id!r} has no tokenizer that can be read ({_first_line(error)}); {_advice(source)}"
+        ) from error
+    if source.path and source.gguf_file:
+        set_digits_apart(tokenizer, source.path / source.gguf_file)
+    return tokenizer
+
+
+def _advice(source: Source) -> str:
+    return {
+        "default": f"remove {source.path}, and it is made anew",
+        "hub": "check the name and the network, or name a model that `steersman models` lists",
+        "folder": "save the whole model and its tokenizer there again",
+        "gguf": "the file may be cut short: fetch it again",
+    }[source.kind]
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".:") if lines else type(error).__name__
+
+
+def _tells_apart(tokenizer: Any) -> bool:
+    # Where a checkpoint has no tokenizer, transformers makes an empty one for many families without a word.
+    one, other = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("one", "other"))
+    return list(one) != list(other)
 
 
 def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -106,20 +173,3 @@ def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
         elif isinstance(value, list | tuple):
             stops.update(value)
     return frozenset(stops)
-
-
-def _commit(model: Any) -> str:
-    return str(getattr(model.config, "_commit_hash", None) or "")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    level, bars = hub_logging.get_verbosity(), hub_logging.is_progress_bar_enabled()
-    hub_logging.set_verbosity(logging.ERROR)
-    hub_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        hub_logging.set_verbosity(level)
-        if bars:
-            hub_logging.enable_progress_bar()

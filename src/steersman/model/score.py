@@ -140,7 +140,7 @@ def score_options_batch(
 
 
 def _beginning(model: Handle, system: str | None) -> list[int]:
-    """Return what stands before a plain text: the first token where the model has one, and the system prompt as text."""
+    """Return what stands before a plain text: its first token where there is one, and the system prompt as text."""
     first = model.tokenizer.bos_token_id
     before = completion_tokens(model, f"{system}\n\n") if system else []
     return ([] if first is None else [first]) + before

@@ -25,7 +25,6 @@ _EXPECTED = (
 )
 # What makes a checkpoint what it is; a README or a training log beside it does not.
 _SUFFIXES = {".bin", ".gguf", ".jinja", ".json", ".model", ".py", ".safetensors", ".txt"}
-_WEIGHTS = (".safetensors", ".bin", ".gguf")
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Available:
         kind: "default" or "hub".
         size_bytes: bytes on disk; 0 before it is fetched.
         path: its folder; None before it is fetched.
-        state: "ready", "incomplete" (no weights or no config yet), "damaged" (it will be made anew), or
+        state: "ready", "incomplete" (no safetensors weights or no config yet), "damaged" (it will be made anew), or
             "not fetched" with the size of the download.
     """
 
@@ -99,6 +98,21 @@ def resolve(name: str | os.PathLike[str], notify: Notify | None = None) -> Sourc
     return _hub(text)
 
 
+def cached_commit(repository: str, asked: str | None) -> str:
+    """The commit hash that a revision of a hub model means in the local cache, as far as it was last looked up.
+
+    Args:
+        repository: the hub id, "owner/name".
+        asked: branch, tag or commit; None is the main branch.
+
+    Returns:
+        40 hexadecimal digits, or "" where the cache does not know.
+    """
+    found = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=asked)
+    # The cache keeps a file at <repository>/snapshots/<commit hash>/<file>.
+    return Path(found).parent.name if isinstance(found, str) else ""
+
+
 def available() -> list[Available]:
     """The models `steersman models` lists: the default first, then the Hugging Face cache by name.
 
@@ -134,14 +148,7 @@ def _hub(text: str) -> Source:
     if not re.fullmatch(r"[^/\s]+/[^/\s]+", repository) or repository.startswith((".", "~")) or (at and not asked):
         hint = f'write its owner too ("owner/{text}")' if re.fullmatch(r"[\w.-]+", text) else "check the spelling"
         raise ModelError(f"{_EXPECTED}, but {text!r} came, which is none of these on this machine; {hint}.")
-    return Source("hub", None, None, repository, _cached_commit(repository, asked or None), asked or None)
-
-
-def _cached_commit(repository: str, asked: str | None) -> str:
-    """The commit hash that `asked` (or the main branch) means in the local cache, or ""."""
-    found = huggingface_hub.try_to_load_from_cache(repository, "config.json", revision=asked)
-    # The cache keeps a file at <repository>/snapshots/<commit hash>/<file>.
-    return Path(found).parent.name if isinstance(found, str) else ""
+    return Source("hub", None, None, repository, cached_commit(repository, asked or None), asked or None)
 
 
 def _content_hash(files: list[Path]) -> str:
@@ -188,4 +195,4 @@ def _hub_cache() -> list[Available]:
 
 def _complete(files: "frozenset[huggingface_hub.CachedFileInfo]") -> bool:
     names = {file.file_name for file in files}
-    return "config.json" in names and any(name.endswith(_WEIGHTS) for name in names)
+    return "config.json" in names and any(name.endswith(".safetensors") for name in names)

@@ -20,11 +20,6 @@ class Effect:
     target: float
     side: float
 
-    @property
-    def score(self) -> float:
-        """Target effect, less the side effect where it goes the same way: what the choice ranks by."""
-        return self.target - max(0.0, self.side)
-
 
 @dataclass(frozen=True)
 class LayerChoice:
@@ -44,7 +39,7 @@ class LayerChoice:
         return self.ranked[0]
 
 
-def eligible_layers(depth: int, low: float, high: float) -> list[int]:
+def eligible_layers(depth: int, low: float, high: float, stride: int = 1) -> list[int]:
     """Return the decoder blocks between two depths.
 
     Args:
@@ -52,18 +47,19 @@ def eligible_layers(depth: int, low: float, high: float) -> list[int]:
         low: least share of the depth, 0 to 1.
         high: share of the depth from which on layers are left out, 0 to 1. Arditi et al. (2024) leave out the last
             fifth: a direction there acts on the output tokens, not on what the model decides.
+        stride: take every so-manieth layer, at least 1.
 
     Raises:
         InputError: when none is left.
     """
-    layers = [layer for layer in range(depth) if low * depth <= layer < int(high * depth)]
+    layers = [layer for layer in range(depth) if low * depth <= layer < int(high * depth)][::stride]
     if not layers:
         raise InputError(f"expected at least one layer between depths {low} and {high} of {depth} layers, got none")
     return layers
 
 
 def choose_layer(effects: Sequence[Effect]) -> LayerChoice:
-    """Return the layers by causal effect: the largest target effect less the side effect.
+    """Return the layers by causal effect: the largest effect where it is wanted; of equal ones the smaller side effect.
 
     Args:
         effects: one per eligible layer.
@@ -71,12 +67,12 @@ def choose_layer(effects: Sequence[Effect]) -> LayerChoice:
     Raises:
         InputError: for none.
 
-    Source: the causal selection of Arditi et al. (2024), section 2.3 and appendix C, with the side effect in the place
-    of their KL filter.
+    It does not weigh the side effect: that is for the choice of strength, which keeps a budget. Source: the causal
+    selection of Arditi et al. (2024), section 2.3 and appendix C, by their `induce` score.
     """
     if not effects:
         raise InputError("expected the effect of at least one layer, got none")
-    ranked = sorted(effects, key=lambda effect: (-effect.score, effect.layer))
+    ranked = sorted(effects, key=lambda effect: (-effect.target, effect.side, effect.layer))
     best = ranked[0]
     reason = (
         f"layer {best.layer}: largest causal effect on validation data, {best.target:+.2f} where it should act and "

@@ -48,14 +48,14 @@ class Choice:
 def choose_refusal(desk: Desk, mean: Direction) -> Choice:
     """Return direction, layer and coefficient for refusal.
 
-    The layers' causal effects under the mean difference (change of the refusal log-odds on harmful, less that on
-    ordinary prompts) give a shortlist. There a vector is learned, and generating on validation prompts decides layer
-    and coefficient within the budget of refused ordinary prompts. The mean difference is tried beside it.
+    The layers' causal effects under the mean difference (change of the refusal log-odds on harmful prompts) give a
+    shortlist. There a vector is learned, and generating on validation prompts decides layer and coefficient within the
+    budget of refused ordinary prompts. The mean difference is tried beside it.
     """
     config = desk.config
     rules = config.selection
     harmful, ordinary = validation_prompts(config)
-    layers = eligible_layers(mean.origin.depth, *rules.depth)
+    layers = eligible_layers(mean.origin.depth, *rules.depth, rules.stride)
     few = rules.prompts
     odds = [RefusalOddsTask(harmful[:few], "odds-harmful"), RefusalOddsTask(ordinary[:few], "odds-ordinary")]
     found = desk.measured(
@@ -71,12 +71,12 @@ def choose_refusal(desk: Desk, mean: Direction) -> Choice:
     running = [s for s in tried if s.label.startswith("learned")] if config.learning else tried
     chosen = choose_strength(running, budget=rules.budget, floor=rules.floor)
     criterion = (
-        f"largest change of the refusal log-odds on {len(harmful[:few])} harmful validation prompts less the change on "
-        f"{len(ordinary[:few])} ordinary ones, at {rules.coefficient:g} of the residual norm"
+        f"shortlist of {min(rules.shortlist, len(layers))} by the change of the refusal log-odds on "
+        f"{len(harmful[:few])} harmful validation prompts under the mean difference at {rules.coefficient:g} of the "
+        f"residual norm; among them, what refuses most of {len(harmful)} harmful validation prompts while refusing at "
+        f"most {rules.budget:.0%} of {len(ordinary)} ordinary ones"
     )
-    rows = _rows(
-        mean, {e.layer: {"effect_harmful": e.target, "effect_harmless": e.side} for e in effects}, set(layers)
-    )
+    rows = _rows(mean, {e.layer: {"effect_harmful": e.target, "effect_harmless": e.side} for e in effects}, set(layers))
     profile = {
         "criterion": criterion,
         "chosen": chosen.best.layer,
@@ -94,7 +94,7 @@ def choose_honesty(desk: Desk, mean: Direction) -> Choice:
     rules = desk.config.selection
     pairs = split_pairs(desk.config.directions.honesty.pairs, "validation")
     task = HonestyTask(pairs, "honesty-validation")
-    layers = eligible_layers(mean.origin.depth, *rules.depth)
+    layers = eligible_layers(mean.origin.depth, *rules.depth, rules.stride)
     settings = [Setting("unsteered"), *(setting_at(mean.at(layer), rules.coefficient) for layer in layers)]
     found = desk.measured("honesty layers", [task], settings)
     before = _mean(found[0], "truthful_margin")

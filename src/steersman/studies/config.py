@@ -32,6 +32,7 @@ class SelectionConfig(_Part):
     """How layer and coefficient are chosen."""
 
     depth: tuple[float, float] = (0.2, 0.8)
+    stride: int = Field(default=1, ge=1)
     coefficient: float = 0.3
     prompts: int = Field(default=20, ge=1)
     shortlist: int = Field(default=3, ge=1)
@@ -58,9 +59,9 @@ class SweepConfig(_Part):
     relative: list[float] = []
     raw: list[float] = []
     honesty: list[float] = []
-    random_seeds: list[int] = []
+    random: list[float] = [1.0]
 
-    @field_validator("relative", "raw", "honesty")
+    @field_validator("relative", "raw", "honesty", "random")
     @classmethod
     def _no_zero(cls, values: list[float]) -> list[float]:
         # Coefficient 0 is the unsteered arm, always measured.

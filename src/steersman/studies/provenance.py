@@ -46,7 +46,7 @@ def provenance(
             "layers": model.depth,
             "width": model.width,
         },
-        "seeds": {"study": config.seed, "random directions": config.sweep.random_seeds},
+        "seeds": {"study, learning and bootstrap": config.seed, "random direction": config.seed + 1},
         "data": data,
         "seconds": seconds,
         "started": started,

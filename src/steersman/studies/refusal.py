@@ -122,7 +122,7 @@ def sweep_settings(config: StudyConfig, choice: Choice) -> list[Setting]:
         Setting("prompt", system=config.prompts.refusal),
         *(setting_at(at, coefficient) for coefficient in grid),
         *(setting_at(at, coefficient, "raw") for coefficient in config.sweep.raw),
-        *_random(config, choice, chosen),
+        *_random(config, choice, config.sweep.random),
     ]
 
 
@@ -132,14 +132,15 @@ def honesty_settings(config: StudyConfig, choice: Choice) -> list[Setting]:
         Setting("unsteered"),
         Setting("prompt", system=config.prompts.honesty),
         *(setting_at(choice.direction, coefficient) for coefficient in config.sweep.honesty),
-        *_random(config, choice, choice.coefficient),
+        *_random(config, choice, [1.0]),
     ]
 
 
-def _random(config: StudyConfig, choice: Choice, coefficient: float) -> list[Setting]:
+def _random(config: StudyConfig, choice: Choice, factors: Sequence[float]) -> list[Setting]:
+    direction = choice.direction.random(config.seed + 1)
     settings: list[Setting] = []
-    for seed in config.sweep.random_seeds:
-        direction = choice.direction.random(config.seed * 1_000 + seed)
+    for factor in factors:
+        coefficient = round(choice.coefficient * factor, 4)
         plan = Plan(direction, coefficient=coefficient)
         settings.append(Setting("random", plan, site=choice.site, coefficient=coefficient))
     return settings

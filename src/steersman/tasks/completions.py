@@ -9,7 +9,7 @@ from typing import final
 
 from steersman.engines import Engine
 from steersman.errors import InputError
-from steersman.judges import REFUSAL_PATTERNS, Coherence, is_refusal
+from steersman.judges import OPENING, REFUSAL_PATTERNS, VOICE_ENDS, Coherence, is_refusal
 from steersman.model.generate import Sampling
 from steersman.plan import Plan
 from steersman.prompts import PromptItem
@@ -61,7 +61,7 @@ class CompletionTask:
             sampling=asdict(self.sampling),
             helpfulness=self.helpfulness,
             coherence=asdict(self.coherence),
-            patterns=REFUSAL_PATTERNS,
+            judge=(OPENING, VOICE_ENDS, *REFUSAL_PATTERNS),
         )
 
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:

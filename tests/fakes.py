@@ -1,0 +1,90 @@
+"""An engine without a model: says what a table says, scores by a rule, keeps a log, and can be interrupted."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from steersman.model.generate import Generation, Sampling
+from steersman.model.score import Score
+from steersman.plan import Plan
+
+Rate = Callable[[str, str, Plan, str | None], tuple[float, ...]]
+
+
+def hashed(prompt: str, completion: str, plan: Plan, system: str | None) -> tuple[float, ...]:
+    """Return log-probabilities of two tokens that depend on everything and on nothing else."""
+    digest = hashlib.sha256(f"{prompt}|{completion}|{plan.digest()}|{system}".encode()).digest()
+    return (-digest[0] / 64 - 0.01, -digest[1] / 64 - 0.01)
+
+
+def by_table(table: Mapping[tuple[str, str], tuple[float, ...]]) -> Rate:
+    """Return a rule that reads a table of prompt and completion; what is not in it is an error."""
+    return lambda prompt, completion, plan, system: table[prompt, completion]
+
+
+@dataclass
+class FakeEngine:
+    """Answers each prompt from `texts` (or with what depends on prompt and plan) and scores by `rate`.
+
+    Args:
+        texts: completions by prompt.
+        rate: log-probabilities of a completion's tokens.
+        interrupt: the call, counted from 0, in which Ctrl-C is pressed.
+    """
+
+    texts: Mapping[str, str] | None = None
+    rate: Rate = hashed
+    interrupt: int | None = None
+    log: list[tuple[str, tuple[str, ...], tuple[str, ...], str | None]] = field(default_factory=list)
+
+    def complete(
+        self, prompts: Sequence[str], plans: Sequence[Plan], sampling: Sampling, system: str | None = None
+    ) -> list[Generation]:
+        self._called("complete", prompts, plans, system)
+        texts = [self._say(prompt, plan, system) for prompt, plan in zip(prompts, plans, strict=True)]
+        return [Generation(text, tuple(range(len(text))), "stop" if text else "length") for text in texts]
+
+    def score(
+        self,
+        prompts: str | Sequence[str],
+        completions: Sequence[str],
+        plans: Plan | Sequence[Plan] | None = None,
+        *,
+        system: str | None = None,
+        batch_size: int = 32,
+    ) -> list[Score]:
+        heads = [prompts] * len(completions) if isinstance(prompts, str) else list(prompts)
+        each = _each(plans, len(heads))
+        self._called("score", heads, each, system)
+        rows = zip(heads, completions, each, strict=True)
+        return [Score(self.rate(head, text, plan, system)) for head, text, plan in rows]
+
+    def score_options(
+        self,
+        prompts: Sequence[str],
+        options: Sequence[Sequence[str]],
+        plans: Plan | Sequence[Plan] | None = None,
+        *,
+        system: str | None = None,
+        batch_size: int = 16,
+    ) -> list[list[Score]]:
+        each = _each(plans, len(prompts))
+        self._called("score_options", prompts, each, system)
+        rows = zip(prompts, options, each, strict=True)
+        return [[Score(self.rate(head, text, plan, system)) for text in texts] for head, texts, plan in rows]
+
+    def _say(self, prompt: str, plan: Plan, system: str | None) -> str:
+        if self.texts is not None:
+            return self.texts[prompt]
+        if hashed(prompt, "", plan, system)[0] < -2:
+            return "I can't help with that."
+        return f"An answer to {prompt}"
+
+    def _called(self, verb: str, prompts: Sequence[str], plans: Sequence[Plan], system: str | None) -> None:
+        if self.interrupt == len(self.log):
+            raise KeyboardInterrupt
+        self.log.append((verb, tuple(prompts), tuple(plan.digest() for plan in plans), system))
+
+
+def _each(plans: Plan | Sequence[Plan] | None, count: int) -> list[Plan]:
+    return [plans or Plan()] * count if isinstance(plans, Plan) or plans is None else list(plans)
