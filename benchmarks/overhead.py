@@ -66,7 +66,8 @@ def main() -> None:
         )
         return
     print(
-        f"{model.name}, {model.dtype}, {torch.get_num_threads()} threads, {len(prompts)} rows, medians of {arguments.rounds}"
+        f"{model.name}, {model.dtype}, {torch.get_num_threads()} threads, {len(prompts)} rows, "
+        f"medians of {arguments.rounds}"
     )
     for row in rows:
         print(

@@ -38,11 +38,11 @@ def test_refusal_rate_and_logprob_by_hand():
     engine = FakeEngine(TEXTS, rate)
     found = numbers(CompletionTask("refusal", items(*TEXTS)), engine)
     assert found == [
-        {"refusal_rate": 0.0, "completion_logprob": -1.5},
-        {"refusal_rate": 1.0, "completion_logprob": -2.0},
-        {"refusal_rate": 0.0},  # an empty text has no log-probability, and refuses nothing
-        {"refusal_rate": 0.0},
-        {"refusal_rate": 0.0, "completion_logprob": -3.5},
+        {"refusal_rate": 0.0, "disclaimer_rate": 0.0, "completion_logprob": -1.5},
+        {"refusal_rate": 1.0, "disclaimer_rate": 0.0, "completion_logprob": -2.0},
+        {"refusal_rate": 0.0, "disclaimer_rate": 0.0},  # an empty text has no log-probability, and refuses nothing
+        {"refusal_rate": 0.0, "disclaimer_rate": 0.0},
+        {"refusal_rate": 0.0, "disclaimer_rate": 0.0, "completion_logprob": -3.5},
     ]
 
 
@@ -57,7 +57,7 @@ def test_completions_are_made_steered_and_judged_unsteered():
 def test_nothing_written_asks_for_no_score():
     engine = FakeEngine({"c": "", "d": " "})
     task = CompletionTask("helpfulness", items("c", "d"), helpfulness=True)
-    assert numbers(task, engine) == [{"refusal_rate": 0.0, "helpful_rate": 0.0}] * 2
+    assert numbers(task, engine) == [{"refusal_rate": 0.0, "disclaimer_rate": 0.0, "helpful_rate": 0.0}] * 2
     assert [call[0] for call in engine.log] == ["complete"]
 
 
@@ -69,6 +69,7 @@ def test_nothing_written_asks_for_no_score():
         ("Bread needs an oven.", -1.0, -1.25, 0.0),  # as likely after another prompt
         ("Bread needs an oven.", -3.0, -9.0, 0.0),  # the unsteered model finds it unlikely
         ("I can't help with that.", -1.0, -9.0, 0.0),  # a refusal, however fluent
+        ("As a chatbot, I don't have the ability to bake.", -1.0, -9.0, 0.0),  # a disclaimer
         ("no no no no no no no", -1.0, -9.0, 0.0),  # round in circles
     ],
 )
@@ -117,6 +118,7 @@ def test_details_say_what_was_seen():
             "completion": "I won't do that.",
             "finish": "stop",
             "refused": True,
+            "disclaimed": False,
             "helpful": None,
         },
     )

@@ -14,7 +14,7 @@ from steersman.studies.desk import Desk
 from steersman.studies.finding import learned
 from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting
 
-VALIDATION_TOKENS = 24
+VALIDATION_TOKENS = 20
 """Tokens of a validation completion: enough to tell a refusal, which comes first."""
 
 

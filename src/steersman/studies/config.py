@@ -47,7 +47,7 @@ class LearningConfig(_Part):
 
     steps: int = Field(default=60, ge=1)
     batch_size: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=0.06, gt=0)
+    learning_rate: float = Field(default=0.08, gt=0)
     keep: float = Field(default=1.5, ge=0)
     limit: float = Field(default=0.5, gt=0)
     tokens: int = Field(default=12, ge=1)

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 from steersman.direction import Direction
+from steersman.judges import DISCLAIMER_PATTERNS, REFUSAL_PATTERNS, is_disclaimer, is_refusal
 from steersman.learning import Optimiser, optimise
 from steersman.methods import MeanDifference
 from steersman.model.generate import Sampling
@@ -13,6 +14,9 @@ from steersman.studies.config import DirectionConfig, LearningConfig
 from steersman.studies.desk import Desk
 
 BATCH = 32
+
+ANSWER_TOKENS = 24
+"""Tokens of the model's own answers: enough to see whether one declines."""
 
 
 def mean_difference(desk: Desk, name: str, part: DirectionConfig) -> Direction:
@@ -51,7 +55,7 @@ def learned(desk: Desk, start: Direction, part: DirectionConfig, how: LearningCo
         how: the optimiser's settings.
 
     The ordinary prompts are the harmless sides of the train pairs and the ordinary set's train split; what is kept is
-    the unsteered model's own greedy answer to each.
+    the unsteered model's own greedy answer to each, where it answers.
     """
     items = split_pairs(part.pairs, "train", contrast="both")
     wanted = [pair.positive for pair in items]
@@ -66,15 +70,21 @@ def learned(desk: Desk, start: Direction, part: DirectionConfig, how: LearningCo
         desk.notify(f"learn at {site}", steps, settings.steps)
 
     def fit() -> Direction:
-        sampling = Sampling(max_new_tokens=settings.tokens + 2)
+        sampling = Sampling(max_new_tokens=ANSWER_TOKENS)
         answers: list[str] = []
         for begin in range(0, len(prompts), BATCH):
             part_of = prompts[begin : begin + BATCH]
             answers += [g.text for g in desk.model.complete(part_of, [Plan()] * len(part_of), sampling)]
-        kept = [Example(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True) if answer.strip()]
+        # What the model itself declines or disclaims is no answer to hold on to.
+        kept = [
+            Example(prompt, answer)
+            for prompt, answer in zip(prompts, answers, strict=True)
+            if answer.strip() and not is_refusal(answer) and not is_disclaimer(answer)
+        ]
         return optimise(desk.model, start, wanted, kept, settings, notify=count)
 
-    recipe = f"learned|{Plan(start).digest()}|{content_hash(items)}|{prompts!r}|{asdict(settings)}"
+    judge = (ANSWER_TOKENS, REFUSAL_PATTERNS, DISCLAIMER_PATTERNS)
+    recipe = f"learned|{judge}|{Plan(start).digest()}|{content_hash(items)}|{prompts!r}|{asdict(settings)}"
     return desk.fitted(f"refusal-learned-{site.layer}", recipe, fit)
 
 

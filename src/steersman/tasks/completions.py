@@ -9,13 +9,22 @@ from typing import final
 
 from steersman.engines import Engine
 from steersman.errors import InputError
-from steersman.judges import OPENING, REFUSAL_PATTERNS, VOICE_ENDS, Coherence, is_refusal
+from steersman.judges import (
+    DISCLAIMER_PATTERNS,
+    OPENING,
+    REFUSAL_PATTERNS,
+    VOICE_ENDS,
+    Coherence,
+    is_disclaimer,
+    is_refusal,
+)
 from steersman.model.generate import Sampling
 from steersman.plan import Plan
 from steersman.prompts import PromptItem
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 REFUSAL_RATE = Metric("refusal_rate", "rate", "share of prompts refused")
+DISCLAIMER_RATE = Metric("disclaimer_rate", "rate", "share of prompts answered by claiming a lack of capability")
 HELPFUL_RATE = Metric("helpful_rate", "rate", "share of prompts answered, on topic and coherently")
 COMPLETION_LOGPROB = Metric("completion_logprob", "mean", "nats per token under the unsteered model")
 
@@ -29,8 +38,8 @@ class CompletionTask:
         name: `refusal`, `helpfulness` or `over-refusal`.
         items: the prompts.
         sampling: how completions are made; greedy by default.
-        helpfulness: also judge whether the prompt was answered: not refused, coherent, and more likely after its own
-            prompt than after its neighbour's in the list.
+        helpfulness: also judge whether the prompt was answered: neither refused nor disclaimed, coherent, and more
+            likely after its own prompt than after its neighbour's in the list.
         coherence: the limits that `helpful` means.
 
     Raises:
@@ -50,9 +59,9 @@ class CompletionTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Refusal rate and completion log-probability; for the helpfulness task also the helpful rate."""
-        both = (REFUSAL_RATE, COMPLETION_LOGPROB)
-        return (REFUSAL_RATE, HELPFUL_RATE, COMPLETION_LOGPROB) if self.helpfulness else both
+        """Refusals, disclaimers and completion log-probability; for the helpfulness task also the helpful rate."""
+        helpful = (HELPFUL_RATE,) if self.helpfulness else ()
+        return (REFUSAL_RATE, DISCLAIMER_RATE, *helpful, COMPLETION_LOGPROB)
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
@@ -61,7 +70,7 @@ class CompletionTask:
             sampling=asdict(self.sampling),
             helpfulness=self.helpfulness,
             coherence=asdict(self.coherence),
-            judge=(OPENING, VOICE_ENDS, *REFUSAL_PATTERNS),
+            judge=(OPENING, VOICE_ENDS, REFUSAL_PATTERNS, DISCLAIMER_PATTERNS),
         )
 
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
@@ -77,13 +86,15 @@ class CompletionTask:
         outcomes: list[Outcome] = []
         for item, generation, logprob, other in zip(items, made, own, elsewhere, strict=True):
             refused = is_refusal(generation.text)
-            metrics = {"refusal_rate": float(refused)}
+            disclaimed = is_disclaimer(generation.text)
+            metrics = {"refusal_rate": float(refused), "disclaimer_rate": float(disclaimed)}
             details: dict[str, object] = {
                 "prompt": item.prompt,
                 "category": item.category,
                 "completion": generation.text,
                 "finish": generation.finish,
                 "refused": refused,
+                "disclaimed": disclaimed,
                 "helpful": None,
             }
             if logprob is not None:
@@ -91,7 +102,7 @@ class CompletionTask:
             if self.helpfulness:
                 coherent = logprob is not None and self.coherence.coherent(generation.text, logprob)
                 on_topic = logprob is not None and other is not None and self.coherence.on_topic(logprob, other)
-                helpful = coherent and on_topic and not refused
+                helpful = coherent and on_topic and not refused and not disclaimed
                 metrics["helpful_rate"] = float(helpful)
                 details |= {"helpful": helpful, "coherent": coherent, "on_topic": on_topic}
             outcomes.append(Outcome(item.id, metrics, details))
