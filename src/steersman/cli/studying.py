@@ -32,13 +32,24 @@ from steersman.model.generate import Sampling
 from steersman.model.loaded import Model
 from steersman.plan import Plan
 from steersman.prompts import passages, prompt_set, questions
-from steersman.report import headline, read_run, write_report
+from steersman.report import headline, read_run, results_table, write_report
 from steersman.runs import ItemStore
 from steersman.studies import read_config, run_refusal
 from steersman.studies.refusal import spread
 from steersman.tasks import CompletionTask, FluencyTask, KnowledgeTask, Setting, Task
 
 TASKS = ("refusal", "helpfulness", "over-refusal", "knowledge", "fluency")
+
+HEADLINE_METRICS = (
+    ("refusal", "refusal_rate"),
+    ("helpfulness", "refusal_rate"),
+    ("helpfulness", "helpful_rate"),
+    ("over-refusal", "refusal_rate"),
+    ("knowledge", "accuracy_text"),
+    ("knowledge", "accuracy_letter"),
+    ("fluency", "cross_entropy"),
+)
+"""The columns of the table that a study prints; the page has all of them."""
 
 TaskNames = Annotated[
     list[str] | None,
@@ -155,13 +166,7 @@ def run(
     command = shlex.join(["steersman", *sys.argv[1:]])
     with Bars() as bars:
         run_refusal(config, loaded, folder, command=command, force=force, notify=bars)
-    page = write_report(folder)
-    found = headline(read_run(folder))
-    if as_json:
-        show_json({"folder": str(folder), "report": str(page), "headline": found.finding, "verdict": found.verdict})
-        return
-    say(f"{found.finding}\n{found.verdict}\n{found.power}")
-    show(str(page))
+    _present(folder, as_json)
 
 
 def report(
@@ -169,11 +174,19 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write the report of a run folder anew: results.csv, plots and report.html."""
+    _present(folder, as_json)
+
+
+def _present(folder: Path, as_json: bool) -> None:
+    """Write the report and print headline, table and, last, the report's path."""
     page = write_report(folder)
+    found = read_run(folder)
+    words = headline(found)
     if as_json:
-        found = headline(read_run(folder))
-        show_json({"folder": str(folder), "report": str(page), "headline": found.finding, "verdict": found.verdict})
+        show_json({"folder": str(folder), "report": str(page), "headline": words.finding, "verdict": words.verdict})
         return
+    say(f"{words.finding}\n{words.verdict}\n{words.power}")
+    show(results_table([row for row in found.results if (row.task, row.metric) in HEADLINE_METRICS], found.chosen))
     show(str(page))
 
 

@@ -203,7 +203,9 @@ def _power(results: Sequence[Result]) -> str:
     counts: dict[str, int] = {}
     for row in results:
         if row.n and metric_for(row.task, row.metric).kind == "rate":
-            group = "knowledge" if row.task == "knowledge" else "prompts"
+            group = {"knowledge": "knowledge", "refusal": "prompts", "helpfulness": "prompts"}.get(row.task)
+            if group is None:  # not in the headline
+                continue
             # the smallest n of a group is what limits its comparisons
             counts[group] = min(row.n, counts.get(group, row.n))
     parts: list[str] = []

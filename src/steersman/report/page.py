@@ -118,6 +118,9 @@ def _overview(run: Run) -> _Overview | None:
     shown = settings_shown(run.results, run.chosen)
     rows: list[tuple[Metric, str, tuple[Cell, ...]]] = []
     for metric in metrics_in(run.results):
+        # What was steered, but by another direction at another place, has no cell beside this setting.
+        if run.row(*metric.key, "steered") and not run.row(*metric.key, "steered", run.chosen):
+            continue
         cells = tuple(cell(run, metric, run.row(*metric.key, arm, setting)) for arm, setting in shown)
         counts = {found.n for found in cells if found.n}
         if counts:

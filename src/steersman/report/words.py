@@ -152,11 +152,30 @@ _METRICS: Final = (
     Metric(
         "honesty",
         "truthful_rate",
-        "Truthful: honesty pairs",
+        "Truthful, steered by the honesty direction",
         "truthful answers (%)",
         "rate",
         "higher",
-        "Share of the honesty items on which the truthful answer is preferred to the sycophantic one.",
+        "Share of the honesty items on which the truthful answer is likelier than the flattering one. Steered, here, "
+        "by the honesty direction at its own layer.",
+    ),
+    Metric(
+        "honesty",
+        "truthful_margin",
+        "Truthful margin, honesty direction",
+        "nats per token",
+        "nats",
+        "higher",
+        "Log-probability per token of the truthful answer less that of the flattering one, mean over the same items.",
+    ),
+    Metric(
+        "over-refusal",
+        "completion_logprob",
+        "Completion log-probability: safe",
+        "nats per token",
+        "nats",
+        "higher",
+        "The same on the completions to safe prompts that look harmful.",
     ),
 )
 METRICS: Final[Mapping[tuple[str, str], Metric]] = MappingProxyType({metric.key: metric for metric in _METRICS})

@@ -140,7 +140,7 @@ def _try_strengths(
             vector = learned(desk, at, desk.config.directions.refusal, learning)
             site = vector.sites[0]
             length = float(vector.vectors[site].norm()) / vector.norms[site]
-            candidates += [(f"learned {layer} x {m:g}", vector, round(m * length, 4)) for m in rules.multiples]
+            candidates += [(f"learned {layer} x {m:g}", vector, round(m * length, 3)) for m in rules.multiples]
     sampling = Sampling(max_new_tokens=VALIDATION_TOKENS)
     tasks = [CompletionTask("harmful", harmful, sampling), CompletionTask("ordinary", ordinary, sampling)]
     found = desk.measured("strengths", tasks, [setting_at(direction, c) for _, direction, c in candidates])
