@@ -14,7 +14,7 @@ from steersman.errors import InputError
 from steersman.maths.statistics import Estimate, mean_interval, paired_difference, wilson
 from steersman.tasks import Metric, Outcome, Setting, Task
 
-BATCH = 30
+BATCH = 60
 """Items of a batch; part of what makes a result reproducible to the bit, since rounding can depend on it."""
 
 
@@ -91,12 +91,11 @@ def measure(engine: Engine, task: Task, setting: Setting, *, context: str, store
     """Yield a task's outcomes under a setting, batch by batch, from the store where it holds the whole batch."""
     items = list(task.items)
     whole = hashlib.sha256(repr([asdict(item) for item in items]).encode()).hexdigest()
+    # The whole list and the batch size count: an item's batch and neighbours can change its rounding.
+    parts = (context, task.name, task.settings_key(), setting.digest(), whole, str(BATCH))
+    address = hashlib.sha256("|".join(parts).encode()).hexdigest()
     for start in range(0, len(items), BATCH):
         stop = min(start + BATCH, len(items))
-        # The whole list counts: an item's batch and neighbours can change its rounding.
-        address = hashlib.sha256(
-            "|".join((context, task.name, task.settings_key(), setting.digest(), whole)).encode()
-        ).hexdigest()
         keys = [f"{address[:32]}:{items[i].id}" for i in range(start, stop)]
         if not all(key in store for key in keys):
             for key, outcome in zip(keys, task.measure(engine, start, stop, setting), strict=True):

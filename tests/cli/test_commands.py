@@ -130,14 +130,11 @@ def rows_of(done):
 def test_evaluate_measures_three_arms_on_the_same_items(steersman, commands):
     found = rows_of(steersman(*commands["evaluate"], "--prompt-arm", "Refuse.", "--json"))
     keys = [(row["task"], row["metric"], row["arm"], row["coefficient"], row["n"]) for row in found["results"]]
-    metrics = (("refusal", "refusal_rate"), ("refusal", "completion_logprob"), ("fluency", "cross_entropy"))
+    metrics = (("refusal", "refusal_rate"), ("refusal", "disclaimer_rate"), ("fluency", "cross_entropy"))
     arms = (("unsteered", 0.0), ("steered", 0.3), ("random", 0.3), ("prompt", 0.0))
     counts = {"refusal": 5, "fluency": 3}
     assert [key for key in keys if key[1] != "completion_logprob"] == [
-        (task, metric, arm, value, counts[task])
-        for arm, value in arms
-        for task, metric in metrics
-        if metric != "completion_logprob"
+        (task, metric, arm, value, counts[task]) for arm, value in arms for task, metric in metrics
     ]
     assert {row["arm"] for row in found["differences"]} == {"steered", "random", "prompt"}
     values = {row["arm"]: row["value"] for row in found["results"] if row["task"] == "fluency"}
