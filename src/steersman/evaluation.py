@@ -99,7 +99,9 @@ def measure(engine: Engine, task: Task, setting: Setting, *, context: str, store
         keys = [f"{address[:32]}:{items[i].id}" for i in range(start, stop)]
         if not all(key in store for key in keys):
             for key, outcome in zip(keys, task.measure(engine, start, stop, setting), strict=True):
-                store[key] = outcome
+                # A kill can have come between a batch's lines: what is there already is kept as it is.
+                if key not in store:
+                    store[key] = outcome
         yield [store[key] for key in keys]
 
 

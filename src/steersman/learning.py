@@ -66,8 +66,8 @@ def optimise(
 ) -> Direction:
     """Return a vector at the start's site that makes the wanted completions likely and leaves the kept ones likely.
 
-    Formula: minimise over v, |v| <= limit: `-mean log p(wanted | h + v) - keep x mean log p(kept | h + v)`, means per
-    token over each completion's first tokens, by Adam from the start direction.
+    Formula: minimise `-mean log p(wanted; h + v) - keep x mean log p(kept; h + v)` over vectors v no longer than the
+    limit; means are per token over each completion's first tokens; by Adam from the start direction.
 
     Args:
         model: the model the start was fitted on.

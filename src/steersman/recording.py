@@ -42,8 +42,8 @@ def record(
         notify: called with the number of texts after each batch.
 
     Returns:
-        `{site: [n, d]}` float32 for each side, with mean residual norms; averages are taken in float32, means over
-        texts in float64.
+        One `[n, d]` float32 matrix for each site and side, and mean residual norms. Averages over tokens are taken in
+        float32, means over texts in float64.
 
     Raises:
         InputError: for no pairs, no layer or one out of range, a batch size below 1, or a completion span without

@@ -249,10 +249,11 @@ def _measure(
 ) -> None:
     store = ItemStore(path) if path else None
     total = len(settings) * sum(len(task.items) for task in tasks)
-    context = f"{model.name}|{model.revision}|{model.template}|{model.dtype}"
     try:
         with Bars() as bars, counting(bars, "evaluate", total) as notify:
-            found = run_evaluation(model, tasks, settings, context=context, store=store, seed=seed, notify=notify)
+            found = run_evaluation(
+                model, tasks, settings, context=model.identity, store=store, seed=seed, notify=notify
+            )
     finally:
         if store is not None:
             store.close()

@@ -50,6 +50,11 @@ class Handle:
         """Model width d."""
         return self.layout.width
 
+    @property
+    def identity(self) -> str:
+        """What a result computed with this model depends on: name, weights, chat template, type and kind of device."""
+        return "|".join((self.name, self.revision, self.template, str(self.dtype), self.device.type))
+
     @cached_property
     def accepts(self) -> frozenset[str]:
         """Names of the arguments that the model's forward takes."""

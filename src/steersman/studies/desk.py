@@ -42,11 +42,6 @@ class Desk:
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     data: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
-    @property
-    def context(self) -> str:
-        """Identity of the engine, part of every item's content address."""
-        return f"{self.model.name}|{self.model.revision}|{self.model.template}|{self.model.dtype}"
-
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Note how long the body takes, in seconds."""
@@ -63,7 +58,7 @@ class Desk:
         for setting in settings:
             for task in tasks:
                 outcomes: list[Outcome] = []
-                for part in measure(self.model, task, setting, context=self.context, store=self.store):
+                for part in measure(self.model, task, setting, context=self.model.identity, store=self.store):
                     outcomes += part
                     done += len(part)
                     self.notify(stage, done, total)
@@ -82,7 +77,7 @@ class Desk:
             recipe: everything that the fit depends on besides the model.
             fit: makes it.
         """
-        address = hashlib.sha256(f"{self.context}|{recipe}".encode()).hexdigest()[:12]
+        address = hashlib.sha256(f"{self.model.identity}|{recipe}".encode()).hexdigest()[:12]
         path = self.folder / "directions" / f"{name}-{address}.safetensors"
         if not path.is_file():
             save_direction(fit(), path, force=True, seed=self.config.seed)
