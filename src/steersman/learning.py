@@ -14,6 +14,7 @@ from torch import Tensor
 from steersman.direction import Direction
 from steersman.edits import Add
 from steersman.errors import InputError
+from steersman.maths.geometry import RunningMean
 from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
 from steersman.model.hooks import Operation, applying
@@ -40,10 +41,10 @@ class Optimiser:
         InputError: for a value out of range.
     """
 
-    steps: int = 60
+    steps: int = 70
     batch_size: int = 8
-    learning_rate: float = 0.05
-    keep: float = 1.5
+    learning_rate: float = 0.1
+    keep: float = 2.0
     limit: float = 0.5
     tokens: int = 12
     seed: int = 0
@@ -67,7 +68,8 @@ def optimise(
     """Return a vector at the start's site that makes the wanted completions likely and leaves the kept ones likely.
 
     Formula: minimise `-mean log p(wanted; h + v) - keep x mean log p(kept; h + v)` over vectors v no longer than the
-    limit; means are per token over each completion's first tokens; by Adam from the start direction.
+    limit; means are per token over each completion's first tokens; by Adam from the start direction, and the mean of the
+    vectors of the later half of the steps.
 
     Args:
         model: the model the start was fitted on.
@@ -88,7 +90,7 @@ def optimise(
 
     References: Subramani et al. (2022), "Extracting latent steering vectors from pretrained language models"; Dunefsky
     and Cohan (2025), "One-shot optimized steering vectors mediate safety-relevant behaviors in LLMs" (promotion and
-    suppression losses).
+    suppression losses); Polyak and Juditsky (1992) for the averaging.
     """
     how = how or Optimiser()
     if len(start.sites) != 1:
@@ -100,13 +102,15 @@ def optimise(
     norm = start.norms[site]
     vector = (start.units(site) * (0.1 * norm)).to(model.device).requires_grad_(True)
     adam = torch.optim.Adam([vector], lr=how.learning_rate * norm / model.width**0.5)
+    # The mean of the later half's vectors, not the last one: what single batches pushed about averages out.
+    average = RunningMean(model.width)
     order = random.Random(how.seed)
     draw_wanted, draw_kept = _rounds(wanted, how.batch_size, order), _rounds(kept, how.batch_size, order)
     tracked = [parameter for parameter in model.hf.parameters() if parameter.requires_grad]
     for parameter in tracked:
         parameter.requires_grad_(False)
     try:
-        for _ in range(how.steps):
+        for step in range(how.steps):
             adam.zero_grad()
             # One backward pass each: half the memory of both together.
             _loss(model, site, vector, next(draw_wanted), how.tokens).backward()
@@ -115,12 +119,14 @@ def optimise(
             adam.step()
             with torch.no_grad():
                 vector.mul_(min(1.0, float(how.limit * norm / vector.norm())))
+                if 2 * step >= how.steps - 1:
+                    average.add(vector[None].cpu())
             if notify:
                 notify(1)
     finally:
         for parameter in tracked:
             parameter.requires_grad_(True)
-    learned = vector.detach().float().cpu()
+    learned = average.mean.float()
     return replace(start, vectors={site: learned}, method=f"optimised from {start.method}", diagnostics={})
 
 

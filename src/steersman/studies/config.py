@@ -45,10 +45,10 @@ class SelectionConfig(_Part):
 class LearningConfig(_Part):
     """How the direction is learned from the mean difference; see `steersman.learning.Optimiser`."""
 
-    steps: int = Field(default=60, ge=1)
+    steps: int = Field(default=70, ge=1)
     batch_size: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=0.08, gt=0)
-    keep: float = Field(default=1.5, ge=0)
+    learning_rate: float = Field(default=0.1, gt=0)
+    keep: float = Field(default=2.0, ge=0)
     limit: float = Field(default=0.5, gt=0)
     tokens: int = Field(default=12, ge=1)
 
