@@ -36,7 +36,7 @@ $(VENV)/.docs: $(VENV)/.core
 setup: $(VENV)/.dev
 
 demo: $(VENV)/.core
-	@$(BIN)/steersman run refusal --out runs/refusal-quick
+	@$(BIN)/steersman run refusal --out runs/refusal-quick --force
 
 test: $(VENV)/.dev check
 	$(BIN)/python -m pytest -m "not slow"

@@ -68,8 +68,8 @@ def optimise(
     """Return a vector at the start's site that makes the wanted completions likely and leaves the kept ones likely.
 
     Formula: minimise `-mean log p(wanted; h + v) - keep x mean log p(kept; h + v)` over vectors v no longer than the
-    limit; means are per token over each completion's first tokens; by Adam from the start direction, and the mean of the
-    vectors of the later half of the steps.
+    limit; means are per token over each completion's first tokens; by Adam from the start direction; the result is the
+    mean of the later half of the steps' vectors.
 
     Args:
         model: the model the start was fitted on.
