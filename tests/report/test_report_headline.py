@@ -76,9 +76,24 @@ def test_overlapping_arms_cannot_be_told_apart():
 @pytest.mark.parametrize(
     ("task", "metric", "values", "words"),
     [
-        ("refusal", "refusal_rate", {"value": 0.05, "low": 0.02, "high": 0.14}, "Steering beat the system prompt: "),
-        ("refusal", "refusal_rate", {"value": 0.9, "low": 0.8, "high": 0.95}, "Steering lost to the system prompt: "),
-        ("helpfulness", "helpful_rate", {"value": 0.95, "low": 0.86, "high": 0.98}, "Steering lost to the system"),
+        (
+            "refusal",
+            "refusal_rate",
+            {"value": 0.05, "low": 0.02, "high": 0.14},
+            "On refusals and helpfulness steering beat the system prompt: ",
+        ),
+        (
+            "refusal",
+            "refusal_rate",
+            {"value": 0.9, "low": 0.8, "high": 0.95},
+            "On refusals and helpfulness steering lost to the system prompt: ",
+        ),
+        (
+            "helpfulness",
+            "helpful_rate",
+            {"value": 0.95, "low": 0.86, "high": 0.98},
+            "On refusals and helpfulness steering lost to the system",
+        ),
     ],
 )
 def test_the_verdict_follows_the_intervals(task, metric, values, words):

@@ -171,9 +171,9 @@ def _judgement(gain: int, cost: int) -> str:
     if gain == cost == 0:
         return "Steering and the system prompt cannot be told apart at this n"
     if gain >= 0 and cost >= 0:
-        return "Steering beat the system prompt"
+        return "On refusals and helpfulness steering beat the system prompt"
     if gain <= 0 and cost <= 0:
-        return "Steering lost to the system prompt"
+        return "On refusals and helpfulness steering lost to the system prompt"
     return "Steering and the system prompt each win once"
 
 
