@@ -10,7 +10,7 @@ from steersman.activations import Activations
 from steersman.direction import Direction
 from steersman.errors import InputError, MismatchError
 from steersman.maths.geometry import cosine, unit
-from steersman.where import Site, span_mask
+from steersman.where import Site, Span
 from tiny import direction, origin
 
 
@@ -70,7 +70,7 @@ def test_at_takes_layers_sites_and_negative_layers():
         ([4], "layer from -4 to 3, got 4"),
         ([-5], "layer from -4 to 3, got -5"),
         ([1], r"holds \(0, 2\), got 1; record that layer first"),
-        ([Site(9)], r"holds \(0, 2\), got 9"),
+        ([Site(9)], r"holds \(0, 2\), got resid_post.9"),
     ],
 )
 def test_a_layer_that_is_not_there_is_refused(where, message):
@@ -136,6 +136,6 @@ def test_shapes_and_types_are_checked_under_pytest():
     with pytest.raises(TypeCheckError):
         unit(torch.ones(2, 2))
     with pytest.raises(TypeCheckError):
-        span_mask("all", torch.zeros(2, 3, dtype=torch.long), torch.zeros(3, dtype=torch.long))
+        Span("all").mask(torch.zeros(2, 3, dtype=torch.long), torch.zeros(3, dtype=torch.long))
     with pytest.raises(TypeCheckError):
         direction(1).random("seven")

@@ -7,11 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steersman.edits import Add
+from steersman.edits import Ablate, Add, AddKeepingNorm, Clamp, Rotate
 from steersman.errors import InputError
+from steersman.gates import Gate
 from steersman.plan import Plan
-from steersman.where import Site
+from steersman.where import Site, Span
 from tiny import direction, plan
+
+
+def gate(threshold):
+    return Gate(Site(1), torch.ones(32), threshold)
+
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 
@@ -24,7 +30,7 @@ def test_every_site_of_the_direction_becomes_a_step():
     made = Plan(direction(1, [3, 0, 2]), coefficient=0.5)
     assert [step.site for step in made] == [Site(0), Site(2), Site(3)]
     assert len(made) == 3
-    assert all(step.edit == Add() and step.span == "all" and step.unit == "norm" for step in made)
+    assert all(step.edit == Add() and step.span == Span("all") and step.unit == "norm" for step in made)
     assert {(step.width, step.depth) for step in made} == {(32, 4)}
 
 
@@ -64,6 +70,50 @@ def test_minus_turns_every_sign(coefficient):
     assert one.scaled(-1).scaled(-1).digest() == one.digest()
     assert (one - other).digest() == (one + -other).digest()
     assert coefficients(one - other) == [coefficient, coefficient, -1.0]
+
+
+@given(finite, finite)
+def test_equal_steps_add_up(first, second):
+    both = plan(1, [0, 2], coefficient=first) + plan(3, [2]) + plan(1, [0, 2], coefficient=second)
+    assert coefficients(both) == [first + second, first + second, 1.0]
+    assert plan(1, coefficient=first) + plan(1, coefficient=first) == plan(1, coefficient=first).scaled(2)
+    assert plan(1, coefficient=first) - plan(1, coefficient=first) == Plan()
+
+
+def test_steps_that_differ_in_anything_stay_apart():
+    one = direction(1, [1])
+    unlike = [
+        Plan(one),
+        Plan(one, span="last"),
+        Plan(one, unit="raw"),
+        Plan(one, AddKeepingNorm()),
+        Plan(one, Clamp(0.1)),
+        Plan(one, Clamp(0.2)),
+        Plan(one, gate=gate(0.5)),
+        Plan(one, gate=gate(0.6)),
+        Plan(one, Rotate(5), second=direction(2, [1])),
+        Plan(one, Rotate(5), second=direction(3, [1])),
+    ]
+    total = sum(unlike, Plan())
+    assert len(total) == len(unlike)
+    assert len({each.digest() for each in unlike}) == len(unlike)
+    assert len(total + Plan(one, gate=gate(0.5)) + Plan(one, Clamp(0.1), coefficient=0.0)) == len(unlike)
+
+
+def test_two_ablations_of_one_direction_are_refused_when_used(llama):
+    with pytest.raises(InputError, match="coefficient of 'ablate', got 2; equal steps of a plan add up"):
+        llama.check(Plan(direction(1), Ablate()) + Plan(direction(1), Ablate()))
+
+
+def test_a_gate_reads_no_later_than_its_step_acts():
+    with pytest.raises(InputError, match=r"no later than its step acts \(resid_post\.1\), got one at resid_pre\.2"):
+        Plan(direction(1, [1]), gate=Gate(Site(2, "resid_pre"), torch.ones(32), 0.0))
+    assert len(Plan(direction(1, [1, 2]), gate=gate(0.0))) == 2
+
+
+def test_the_end_of_a_text_cannot_be_steered():
+    with pytest.raises(InputError, match="known while a text is being written, got 'end'"):
+        Plan(direction(1), span="end")
 
 
 def test_sums_keep_the_order_of_steps():

@@ -118,6 +118,13 @@ def direction(seed: int = 0, layers: Sequence[int] = (1,), *, depth: int = DEPTH
     )
 
 
+def made_at(seed: int, site: Site) -> Direction:
+    """Return a random vector at any site of a tiny model, as wide as its activations."""
+    width = WIDTH // HEADS if site.point == "head" else WIDTH
+    vector = torch.randn(width, generator=torch.Generator().manual_seed(seed))
+    return Direction({site: vector}, {site: 2.0 + 0.1 * site.layer}, origin(), f"made up, seed {seed}")
+
+
 def plan(seed: int = 0, layers: Sequence[int] = (1,), *, span: str = "all", coefficient: float = 1.0) -> Plan:
     """Return a plan in raw units, strong enough to change what a tiny model says."""
     return Plan(direction(seed, layers), span=span, coefficient=coefficient, unit="raw")

@@ -1,6 +1,6 @@
 """A direction: one vector per site, with its scale and where it came from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -9,7 +9,7 @@ from steersman.activations import Origin
 from steersman.errors import InputError, MismatchError
 from steersman.maths.geometry import length, random_like, unit
 from steersman.shapes import Vector
-from steersman.where import Site
+from steersman.where import POINTS, Point, Site, layer_at
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Direction:
         if set(self.vectors) != set(self.norms):
             raise MismatchError("expected a residual norm for every site of the direction and for no other")
         for site, vector in self.vectors.items():
-            if vector.shape != (self.origin.width,):
+            # A head's output is narrower than the stream; how wide, the model knows.
+            if site.head is None and vector.shape != (self.origin.width,):
                 raise MismatchError(f"expected width {self.origin.width} at {site}, got shape {tuple(vector.shape)}")
             if site.layer >= self.origin.depth:
                 raise MismatchError(f"expected a layer below {self.origin.depth}, got {site}")
@@ -50,7 +51,10 @@ class Direction:
                 raise InputError(f"expected finite numbers in the vector at {site}, got NaN or infinity")
             if not length(vector) > 0:
                 raise InputError(f"expected a vector of positive length at {site}, got zero")
-            if not 0 < self.norms[site] < float("inf"):
+            if not length(vector) < float("inf"):
+                raise InputError(f"expected a vector at {site} whose length is a float32 number, got one too long")
+            # Such that a float32 vector of that length, and the square of it, are numbers.
+            if not 1e-15 <= self.norms[site] <= 1e15:
                 raise InputError(f"expected a positive residual norm at {site}, got {self.norms[site]}")
 
     @property
@@ -58,15 +62,19 @@ class Direction:
         """The sites, in order of depth."""
         return sorted(self.vectors)
 
-    def at(self, *where: int | Site) -> "Direction":
-        """Return the direction at some of its sites; a negative layer counts from the model's end.
+    def at(self, *where: int | float | Site) -> "Direction":
+        """Return the direction at some of its sites.
+
+        Args:
+            where: sites, or layers: 0-based, negative ones from the model's end, a float from 0 to 1 as a share of the
+                depth. A layer stands for every site that the direction holds there.
 
         Raises:
             InputError: for a layer that the model lacks or the direction does not hold.
         """
         if not where:
             raise InputError("expected at least one layer or site")
-        sites = [self._site(place) for place in where]
+        sites = [site for place in where for site in self._sites(place)]
         return replace(
             self,
             vectors={site: self.vectors[site] for site in sites},
@@ -87,11 +95,7 @@ class Direction:
         Raises:
             InputError: when the direction has several sites.
         """
-        if len(self.vectors) != 1:
-            raise InputError(
-                f"expected a direction with one site to move, got {len(self.vectors)}; take one with .at()"
-            )
-        (vector,) = self.vectors.values()
+        vector, _ = self._only("move")
         site = Site(layer)
         return replace(
             self,
@@ -101,34 +105,97 @@ class Direction:
             diagnostics={},
         )
 
+    def everywhere(self, points: Sequence[Point] = ("resid_pre", "attn_out", "mlp_out")) -> "Direction":
+        """Return a one-site direction set to act at some points of every layer: for ablation everywhere.
+
+        Args:
+            points: at these points of every block; the default is where Arditi et al. (2024), section 2.4, ablate. With
+                `resid_post` as well, nothing is left even in the last block's output.
+
+        Raises:
+            InputError: when the direction has several sites, or a point is `head`.
+        """
+        vector, norm = self._only("spread")
+        if "head" in points or not points:
+            raise InputError(
+                f"expected points of the residual stream to spread over, got {', '.join(points) or 'none'}"
+            )
+        sites = [Site(layer, point) for layer in range(self.origin.depth) for point in points]
+        return replace(
+            self,
+            vectors=dict.fromkeys(sites, vector),
+            norms=dict.fromkeys(sites, norm),
+            method=f"{self.method}, everywhere from {self.sites[0]}",
+            diagnostics={},
+        )
+
+    def masked(self, count: int = 2, *, dimensions: Sequence[int] | None = None) -> "Direction":
+        """Return the direction with some coordinates set to zero: those of massive activations.
+
+        Args:
+            count: so many of each vector's largest coordinates, at least 1 and fewer than there are.
+            dimensions: 0-based coordinates, the same at every site, in place of the largest.
+
+        Raises:
+            InputError: for coordinates that are not there, or where nothing is left.
+        """
+        vectors: dict[Site, Vector] = {}
+        for site, vector in self.vectors.items():
+            width = len(vector)
+            largest = [int(index) for index in vector.abs().topk(min(max(count, 1), width)).indices]
+            chosen = largest if dimensions is None else list(dimensions)
+            if count < 1 or not chosen or len(set(chosen)) >= width or not all(0 <= index < width for index in chosen):
+                asked = f"the largest {count}" if dimensions is None else str(list(dimensions)[:10])
+                raise InputError(f"expected some but not all of {width} coordinates to mask at {site}, got {asked}")
+            vectors[site] = vector.clone()
+            vectors[site][chosen] = 0.0
+        words = f"largest {count}" if dimensions is None else ", ".join(map(str, dimensions))
+        return replace(self, vectors=vectors, method=f"{self.method}, coordinates masked: {words}", diagnostics={})
+
     def random(self, seed: int) -> "Direction":
         """Return random vectors of equal norm at the same sites: the control.
 
         Args:
-            seed: each site draws from a generator of its own, seeded by this and the layer.
+            seed: each site draws from a generator of its own, seeded by this and the site.
         """
         return replace(
             self,
-            vectors={site: random_like(vector, seed * 1_000 + site.layer) for site, vector in self.vectors.items()},
+            vectors={site: random_like(vector, _draw(seed, site)) for site, vector in self.vectors.items()},
             method=f"random of equal norm, seed {seed}",
             diagnostics={},
         )
+
+    def _only(self, verb: str) -> tuple[Vector, float]:
+        if len(self.vectors) != 1:
+            raise InputError(
+                f"expected a direction with one site to {verb}, got {len(self.vectors)}; take one with .at()"
+            )
+        ((site, vector),) = self.vectors.items()
+        return vector, self.norms[site]
 
     def units(self, site: Site) -> Vector:
         """Return the `[d]` vector of length 1 at a site."""
         return unit(self.vectors[site])
 
-    def _site(self, place: int | Site) -> Site:
+    def _sites(self, place: int | float | Site) -> list[Site]:
         if isinstance(place, Site):
-            site = place
+            sites = [place] if place in self.vectors else []
         else:
-            depth = self.origin.depth
-            if not -depth <= place < depth:
-                raise InputError(f"expected a layer from {-depth} to {depth - 1}, got {place}")
-            site = Site(place % depth)
-        if site not in self.vectors:
-            held = ", ".join(str(s.layer) for s in self.sites)
+            layer = layer_at(place, self.origin.depth)
+            sites = [site for site in self.sites if site.layer == layer]
+        if not sites:
+            held = ", ".join(str(site.layer if site == Site(site.layer) else site) for site in self.sites)
             raise InputError(
-                f"expected a layer that the direction holds ({held}), got {site.layer}; record that layer first"
+                f"expected a layer that the direction holds ({held}), got {place}; record that layer first"
             )
-        return site
+        return sites
+
+
+def _draw(seed: int, site: Site) -> int:
+    """Return a seed for each site's own generator; those of the block outputs are as they were in the first version."""
+    plain = seed * 1_000 + site.layer
+    return (
+        plain
+        if site == Site(site.layer)
+        else plain + 1_000_003 * (POINTS.index(site.point) + 1) + 10_007 * (site.head or 0)
+    )

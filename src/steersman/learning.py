@@ -17,11 +17,12 @@ from steersman.errors import InputError
 from steersman.maths.geometry import RunningMean
 from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
-from steersman.model.hooks import Operation, applying
+from steersman.model.hooks import applying
+from steersman.model.operations import Operation
 from steersman.model.score import token_logprobs
 from steersman.plan import Plan
 from steersman.prompts import Example
-from steersman.where import Site
+from steersman.where import Site, Span
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _loss(model: Handle, site: Site, vector: Tensor, examples: Sequence[Example]
     tails = [completion_tokens(model, example.completion)[:tokens] for example in examples]
     batch = pad(model, [[*h, *t] for h, t in zip(heads, tails, strict=True)], [len(head) for head in heads])
     one = torch.ones(1, device=model.device)
-    operation = Operation(site, Add(), "all", one.bool(), vector[None], one)
+    operation = Operation(site, Add(), Span("all"), one.bool(), vector[None], one)
     with applying(model, [operation], batch.prompt_lengths.cpu()):
         keep = max(len(tail) for tail in tails) + 1
         logits = model.hf(**forward_arguments(model, batch, keep=keep), use_cache=False).logits

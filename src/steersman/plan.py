@@ -1,24 +1,29 @@
 """A plan: what is done to the model, as plain values. Direction x edit x span x coefficient, once per step."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, final, get_args
 
 import torch
 
 from steersman.direction import Direction
 from steersman.edits import Add, Edit
-from steersman.errors import InputError
-from steersman.maths.geometry import length
-from steersman.shapes import Vector
-from steersman.where import Site, SpanName, check_span
+from steersman.errors import InputError, MismatchError
+from steersman.gates import Gate
+from steersman.maths.geometry import cosine, length
+from steersman.shapes import Float, Tensor, Vector
+from steersman.where import Site, Span
 
 Unit = Literal["norm", "raw"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
+PARALLEL = 1 - 1e-6
+"""Two directions with a larger absolute cosine span no plane."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Step:
     """One edit at one site.
 
@@ -31,32 +36,83 @@ class Step:
         unit: `norm` (fractions of the mean residual norm at the site) or `raw` (multiples of the fitted vector).
         width: model width the vector was made for.
         depth: number of decoder blocks of that model.
+        second: `[d]`, the second direction of a planar edit.
+        gate: acts only where it fires; always, where there is none.
     """
 
     site: Site
     vector: Vector
     edit: Edit
-    span: SpanName
+    span: Span
     coefficient: float
     unit: Unit
     width: int
     depth: int
+    second: Float[Tensor, "e"] | None = None
+    gate: Gate | None = None
+
+    def check(self) -> None:
+        """Return when the edit can take the coefficient, has its second direction, and the gate reads early enough.
+
+        Raises:
+            InputError: when not.
+        """
+        self.edit.check(self.coefficient)
+        if not 0 < length(self.vector) < float("inf"):
+            raise InputError(
+                f"expected a vector of positive, finite length at {self.site}, got {length(self.vector):g}"
+            )
+        if self.edit.planar != (self.second is not None):
+            raise InputError(
+                f"expected a second direction for {self.edit.name!r}"
+                if self.edit.planar
+                else f"expected one direction for {self.edit.name!r}, got a second one"
+            )
+        if self.second is not None:
+            if self.second.shape != self.vector.shape:
+                raise MismatchError(
+                    f"expected two directions of one width, got {len(self.vector)} and {len(self.second)}"
+                )
+            if abs(cosine(self.vector, self.second)) > PARALLEL:
+                raise InputError("expected two directions that span a plane, got parallel ones")
+        if self.gate is not None and self.site < self.gate.site:
+            raise InputError(
+                f"expected a gate that reads no later than its step acts ({self.site}), got one at {self.gate.site}"
+            )
+
+    @cached_property
+    def what(self) -> bytes:
+        """All that the step does but how strongly: steps equal in this add up."""
+        words = (str(self.site), repr(self.edit), str(self.span), self.unit, self.gate.digest if self.gate else "")
+        content = hashlib.sha256("|".join(words).encode())
+        for vector in (self.vector, self.second):
+            content.update(b"|")
+            if vector is not None:
+                content.update(vector.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+        return content.digest()
 
 
 @final
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, eq=False)
 class Plan:
     """A tuple of steps; plans add up, scale, and may differ from row to row of one batch.
+
+    Steps that differ in nothing but their coefficient add up to one, so that `a - a` does nothing and `a + a` is
+    `a.scaled(2)`, for every edit.
 
     Args:
         direction: one or several sites; every one of them becomes a step. `None` makes the empty plan.
         edit: how; `Add()` where not said.
-        span: `all`, `prompt`, `generated` or `last`.
-        coefficient: how strongly, in `unit`; finite.
+        span: `all`, `prompt`, `generated`, `after_instruction`, `last`, `first(k)`, `positions(i,j)` or a `Span`;
+            `-bos` behind it leaves a beginning-of-sequence token out.
+        coefficient: how strongly, in `unit`; finite, for `Ablate` and `Clamp` a fraction from 0 to 1.
         unit: `norm` (fractions of the mean residual norm at each site) or `raw` (the papers' alpha).
+        second: the second direction of a planar edit such as `Rotate`, with a vector at every site of the first.
+        gate: acts only where it fires.
 
     Raises:
-        InputError: for a coefficient that is not finite, an unknown span or unit.
+        InputError: for a coefficient that is not finite or that the edit cannot take, an unknown span or unit, a gate
+            later than a step, or two directions that span no plane.
     """
 
     steps: tuple[Step, ...]
@@ -66,11 +122,17 @@ class Plan:
         direction: Direction | None = None,
         edit: Edit | None = None,
         *,
-        span: str = "all",
+        span: str | Span = "all",
         coefficient: float = 1.0,
         unit: str = "norm",
+        second: Direction | None = None,
+        gate: Gate | None = None,
     ) -> None:
-        span = check_span(span)
+        tokens = Span.parse(span)
+        if tokens.name == "end":
+            raise InputError(
+                "expected a span that is known while a text is being written, got 'end', which is for recording"
+            )
         if unit not in UNITS:
             raise InputError(f"expected a unit among {', '.join(UNITS)}, got {unit!r}")
         coefficient = float(coefficient)
@@ -81,23 +143,31 @@ class Plan:
             assert direction is not None
             raw = direction.vectors[site].to(torch.float32)
             vector = direction.units(site).to(torch.float32) * direction.norms[site] if unit == "norm" else raw
-            steps.append(
-                Step(
-                    site,
-                    vector,
-                    edit or Add(),
-                    span,
-                    coefficient,
-                    unit,
-                    direction.origin.width,
-                    direction.origin.depth,
-                )
-            )
+            other = None if second is None else second.at(site).vectors[site].to(torch.float32)
+            width, depth = direction.origin.width, direction.origin.depth
+            step = Step(site, vector, edit or Add(), tokens, coefficient, unit, width, depth, other, gate)
+            step.check()
+            steps.append(step)
         object.__setattr__(self, "steps", tuple(steps))
 
+    @staticmethod
+    def of(steps: Iterable[Step]) -> "Plan":
+        """Return the plan of some steps, in their order, as they are."""
+        plan = Plan()
+        object.__setattr__(plan, "steps", tuple(steps))
+        return plan
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both plans do the same."""
+        return isinstance(other, Plan) and self.digest() == other.digest()
+
+    def __hash__(self) -> int:
+        """Return a hash that equal plans share."""
+        return hash(self.digest())
+
     def __add__(self, other: "Plan") -> "Plan":
-        """Return both plans' steps; where they meet, this plan's come first."""
-        return _with_steps((*self.steps, *other.steps))
+        """Return both plans' steps; where they meet, this plan's come first, and equal steps add up in its place."""
+        return Plan.of(_summed((*self.steps, *other.steps)))
 
     def __neg__(self) -> "Plan":
         """Return the plan with every coefficient's sign turned."""
@@ -124,15 +194,14 @@ class Plan:
         scaled = tuple(replace(step, coefficient=step.coefficient * factor) for step in self.steps)
         if not all(abs(value) < float("inf") for value in (factor, *(step.coefficient for step in scaled))):
             raise InputError(f"expected a finite factor that leaves every coefficient finite, got {factor}")
-        return _with_steps(scaled)
+        return Plan.of(scaled)
 
     def digest(self) -> str:
         """Return a sha256 over everything that the plan does: equal digests, equal effects. 64 hex digits."""
         content = hashlib.sha256()
         for step in self.steps:
-            words = (str(step.site), step.edit.name, step.span, step.unit, repr(step.coefficient))
-            content.update("|".join(words).encode())
-            content.update(step.vector.detach().to("cpu", torch.float32).contiguous().numpy().tobytes())
+            if step.coefficient != 0:
+                content.update(step.what + repr(step.coefficient).encode())
         return content.hexdigest()
 
     def describe(self) -> list[dict[str, Any]]:
@@ -140,17 +209,25 @@ class Plan:
         return [
             {
                 "site": str(step.site),
-                "edit": step.edit.name,
-                "span": step.span,
+                **_settings(step.edit),
+                "span": str(step.span),
                 "coefficient": step.coefficient,
                 "unit": step.unit,
                 "length": length(step.vector) * abs(step.coefficient),
+                **({"gate": str(step.gate.site), "gate_threshold": step.gate.threshold} if step.gate else {}),
             }
             for step in self.steps
         ]
 
 
-def _with_steps(steps: tuple[Step, ...]) -> Plan:
-    plan = Plan()
-    object.__setattr__(plan, "steps", steps)
-    return plan
+def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
+    merged: dict[bytes, Step] = {}
+    for step in steps:
+        held = merged.get(step.what)
+        merged[step.what] = step if held is None else replace(held, coefficient=held.coefficient + step.coefficient)
+    return tuple(merged.values())
+
+
+def _settings(edit: Edit) -> dict[str, Any]:
+    settings: dict[str, Any] = asdict(edit)  # type: ignore[call-overload]
+    return {"edit": edit.name, **settings}

@@ -18,6 +18,8 @@ from steersman.recording import record
 from tiny import COMPLETIONS, PROMPTS, mixed_plans, plan
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+# Hidden states are larger than logits, and processors differ in how they add up a batch.
+ROUNDED = {"rtol": 1e-5, "atol": 5e-5}
 SPAN_PLANS = {
     "all": plan(1, [1]),
     "prompt": plan(1, [0, 2], span="prompt"),
@@ -113,8 +115,8 @@ def test_recording_is_the_same_whatever_the_padding_and_the_batch(model, span):
         record(model, PAIRS, span=span, batch_size=5, padding="right"),
     ):
         for site in one.sites:
-            torch.testing.assert_close(other.positive[site], one.positive[site], **CLOSE)
-            torch.testing.assert_close(other.negative[site], one.negative[site], **CLOSE)
+            torch.testing.assert_close(other.positive[site], one.positive[site], **ROUNDED)
+            torch.testing.assert_close(other.negative[site], one.negative[site], **ROUNDED)
             assert other.norms[site] == pytest.approx(one.norms[site], rel=1e-5)
         assert other.origin == one.origin
 

@@ -146,6 +146,8 @@ def test_the_layout_is_found_by_structure(bare):
 def test_an_ambiguous_layout_names_the_candidates(llama):
     network = tiny_network("llama")
     network.twins = torch.nn.ModuleList(torch.nn.Linear(32, 32) for _ in range(4))
+    for block, twin in zip(network.model.layers, network.twins, strict=True):  # both run on text, block by block
+        block.register_forward_hook(lambda module, args, output, twin=twin: (twin(output), None)[1])
     with pytest.raises(
         ModelError, match=r"exactly one ModuleList of 4 blocks .* got 2 among .*model\.layers \(4\).*twins \(4\)"
     ):

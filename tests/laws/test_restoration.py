@@ -3,14 +3,15 @@
 import pytest
 import torch
 
+from steersman.edits import Ablate, Add, AddKeepingNorm, Clamp, Rotate
 from steersman.errors import InterventionError, MismatchError
 from steersman.intervention import steer
 from steersman.model.encode import pad, prompt_tokens
 from steersman.model.generate import Sampling
-from steersman.model.hooks import capturing, editing
+from steersman.model.hooks import capturing
 from steersman.model.load import wrap
 from steersman.plan import Plan
-from steersman.where import SPANS, Site
+from steersman.where import Site
 from tiny import PROMPTS, direction, plan, tiny_network, tokenizer
 
 NOTHING = {
@@ -183,25 +184,38 @@ def test_nested_contexts_equal_the_sum_of_their_plans(untouched):
         assert torch.equal(only_first, logits(untouched))
 
 
-@pytest.mark.parametrize("span", SPANS)
-def test_a_plan_minus_itself_is_the_identity(untouched, span):
-    rows = [prompt_tokens(untouched, prompt) for prompt in PROMPTS]
-    lengths = [len(row) - 2 for row in rows]
-    batch = pad(untouched, rows, lengths)
-    one = plan(1, [0, 2], span=span, coefficient=1.3)
-    with editing(untouched, [one - one], batch.prompt_lengths) as active:
+@pytest.mark.parametrize("span", ["all", "all-bos", "prompt", "generated", "last", "first(2)", "positions(0,3)"])
+@pytest.mark.parametrize("edit", [Add(), AddKeepingNorm(), Ablate(), Clamp(0.7), Rotate(50)], ids=repr)
+def test_a_plan_minus_itself_is_the_identity(untouched, span, edit):
+    second = direction(9, [0, 2]) if edit.planar else None
+    one = Plan(direction(1, [0, 2]), edit, span=span, coefficient=0.9, second=second)
+    other = plan(3, [2])
+    plain = logits(untouched)
+    with steer(untouched, one - one):
+        assert torch.equal(logits(untouched), plain)
+    with steer(untouched, one + other - one):
+        around = logits(untouched)
+    with steer(untouched, other):
+        assert torch.equal(around, logits(untouched))
+
+
+def test_what_two_contexts_add_and_take_away_comes_back(untouched):
+    one = plan(1, [0, 2], coefficient=1.3)
+    with steer(untouched, one), steer(untouched, -one) as active:
         steered = logits(untouched)
     assert sum(active.applications.values()) > 0
     torch.testing.assert_close(steered, logits(untouched), rtol=1e-5, atol=1e-5)
 
 
-def test_a_plan_minus_itself_is_the_identity_in_bfloat16():
+def test_steps_of_a_site_are_rounded_once_in_bfloat16():
     network = tiny_network("llama").to(torch.bfloat16)
     model = wrap(network, tokenizer())
     plain = logits(model)
     one = plan(1, [0, 2], coefficient=1.3)
-    with steer(model, one - one):
+    other = plan(1, [0, 2], coefficient=-1.3, span="prompt")
+    with steer(model, one + other) as active:
         steered = logits(model)
+    assert sum(active.applications.values()) > 0
     # Both edits of a site are made in float32 and rounded once: rounding after each would not come back.
     assert float((steered - plain).abs().max()) <= 0.02 * float(plain.abs().max())
 

@@ -301,8 +301,15 @@ def twins():
     return network
 
 
+def test_of_two_lists_only_the_one_that_runs_on_text_is_the_blocks():
+    network = twins()
+    assert wrap(network, tokenizer()).layout.blocks is network.model.layers
+
+
 def test_an_ambiguous_layout_asks_for_the_path_and_takes_it():
     network = twins()
+    for block, twin in zip(network.model.layers, network.twins, strict=True):
+        block.register_forward_hook(lambda module, args, output, twin=twin: twin(output))
     with pytest.raises(
         ModelError, match=r"one ModuleList of 4 blocks in Llama.*, got 2 among .*; give its path with b"
     ):

@@ -103,11 +103,7 @@ def _unconvertible(error: Exception) -> ModelError:
 def _write_config(config: Any, folder: Path) -> None:
     """Write `config.json` and `generation_config.json` in words both major versions of transformers know."""
     values = config.to_diff_dict() | {"architectures": ["LlamaForCausalLM"], "dtype": "float32"}
-    # 4.57 knows only `rope_theta`, 5 writes only `rope_parameters`: with one missing the other version falls back to
-    # the base 10,000 without a word, and every logit is wrong.
-    rope = values.pop("rope_parameters", None) or {}
-    theta = float(rope.get("rope_theta") or values["rope_theta"])
-    values |= {"rope_theta": theta, "rope_parameters": {"rope_theta": theta, "rope_type": "default"}}
+    values = both_rope_forms(values)
     values["tie_word_embeddings"] = True  # the file holds one matrix for both ends
     # The version is in the record; without it the folder's bytes are the same whichever version converts.
     for left_out in ("_name_or_path", "_model_name_or_path", "rope_scaling", "torch_dtype", "transformers_version"):
@@ -117,6 +113,29 @@ def _write_config(config: Any, folder: Path) -> None:
     # <|im_end|> closes a chat turn; it is the end token, and pads as in the original release.
     ends = {name: values[name] for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     write_json(folder / "generation_config.json", ends)
+
+
+def both_rope_forms(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration whose rotary embedding is written as transformers 4.57 and as transformers 5 know it.
+
+    4.57 knows only `rope_theta` and `rope_scaling`, 5 writes only `rope_parameters`: with one missing the other version
+    falls back to the base 10,000 without a word, and every logit is wrong. A model without rotary embedding, or with
+    several in one (which 4.57 writes differently from family to family), is left as it is.
+
+    Args:
+        values: of a `config.json`.
+    """
+    rope = dict(values.get("rope_parameters") or values.get("rope_scaling") or {})
+    if any(isinstance(value, dict) for value in rope.values()) or not (rope or "rope_theta" in values):
+        return values
+    theta = float(rope.get("rope_theta") or values["rope_theta"])
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    both = values | {"rope_theta": theta, "rope_parameters": rope | {"rope_theta": theta, "rope_type": kind}}
+    if "partial_rotary_factor" in rope:
+        both.setdefault("partial_rotary_factor", rope["partial_rotary_factor"])
+    if kind != "default":
+        both["rope_scaling"] = rope | {"rope_type": kind}
+    return both
 
 
 def _write_tokenizer(tokenizer: Any, folder: Path) -> None:

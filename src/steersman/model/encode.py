@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -56,6 +56,16 @@ def prompt_tokens(model: Handle, prompt: str, system: str | None = None) -> list
     return list(tokens)
 
 
+def text_tokens(model: Handle, text: str) -> list[int]:
+    """Return the tokens of a plain text, which no chat template wraps, behind the beginning-of-sequence token.
+
+    Raises:
+        InputError: when it has no token.
+    """
+    first = model.tokenizer.bos_token_id
+    return ([] if first is None else [first]) + completion_tokens(model, text)
+
+
 def completion_tokens(model: Handle, completion: str) -> list[int]:
     """Return the tokens of a completion, tokenised apart from its prompt so that the boundary is always the same.
 
@@ -66,6 +76,24 @@ def completion_tokens(model: Handle, completion: str) -> list[int]:
     if not tokens:
         raise InputError(f"expected a completion of at least one token, got {completion!r}")
     return list(tokens)
+
+
+def template_suffix(tokenizer: Any) -> int:
+    """Return how many tokens a chat template sets after the user's words, with the generation prompt; 0 without one.
+
+    Two prompts without a common ending end in the same tokens from there on.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return 0
+    rows: list[list[int]] = []
+    for prompt in ("one", "What is 2 + 2?"):
+        turn = [{"role": "user", "content": prompt}]
+        text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+        rows.append(list(tokenizer(text, add_special_tokens=False)["input_ids"]))
+    count = 0
+    while count < min(map(len, rows)) and rows[0][-1 - count] == rows[1][-1 - count]:
+        count += 1
+    return count
 
 
 def pad(model: Handle, rows: Sequence[Sequence[int]], prompt_lengths: Sequence[int], side: Side = "left") -> Batch:

@@ -18,6 +18,7 @@ from steersman.errors import InputError
 from steersman.model.encode import Batch, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
 from steersman.model.hooks import editing, excuse_row, select_rows
+from steersman.model.layout import cache_of
 from steersman.plan import Plan
 
 
@@ -108,11 +109,11 @@ def generate_batch(
                     staying.append(index)
             if not staying:
                 break
-            cache = output.past_key_values
+            cache = cache_of(output)
             if len(staying) < len(alive):
                 index = torch.tensor(staying)
                 select_rows(model, index)
-                cache.batch_select_indices(index.to(model.device))
+                cache.reorder_cache(index.to(model.device))
                 history, mask, chosen = history[staying], mask[staying], chosen[staying]
                 alive = [alive[i] for i in staying]
             history = torch.cat([history, chosen[:, None]], 1)

@@ -1,15 +1,16 @@
 """A loaded model with all that steering needs to know of it."""
 
-import inspect
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 
-from steersman.errors import MismatchError
-from steersman.model.layout import Layout
+from steersman.errors import InputError, MismatchError
+from steersman.model.layout import Layout, accepted, reads_on
+from steersman.model.parts import Part, Place, discover_parts, place_of
 from steersman.plan import Plan
+from steersman.where import Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class Handle:
         dtype: type of its weights and activations.
         device: where its inputs go.
         stop_tokens: ids that end a completion.
+        suffix: number of tokens that the chat template sets after the user's words, with the generation prompt.
         under_way: the contexts that edit or capture at this moment, outermost first.
     """
 
@@ -38,6 +40,7 @@ class Handle:
     dtype: torch.dtype
     device: torch.device
     stop_tokens: frozenset[int] = field(default_factory=frozenset)
+    suffix: int = 0
     under_way: list[Any] = field(default_factory=list, repr=False)
 
     @property
@@ -58,17 +61,69 @@ class Handle:
     @cached_property
     def accepts(self) -> frozenset[str]:
         """Names of the arguments that the model's forward takes."""
-        return frozenset(inspect.signature(self.hf.forward).parameters)
+        return accepted(self.hf)
+
+    @cached_property
+    def reads_on(self) -> bool:
+        """Whether several tokens behind a cache are read as they are in one pass; some state-space layers are not."""
+        return reads_on(self.hf)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The token mixer, the MLP and the heads of every block, found when first asked for.
+
+        Raises:
+            ModelError: when the blocks do not add two parts to the residual stream.
+        """
+        return discover_parts(self.hf, self.layout)
+
+    def place(self, site: Site) -> Place:
+        """Return the module, and the side of it, that a site's activations pass.
+
+        Raises:
+            MismatchError: for a layer or a head that the model lacks.
+            ModelError: when the model's blocks have no such part.
+        """
+        if site.layer >= self.depth:
+            raise MismatchError(f"expected a layer below {self.depth} ({self.name}), got {site}")
+        if site.point == "resid_post":
+            return Place(self.layout.blocks[site.layer], "output")
+        if site.point == "resid_pre":
+            return Place(self.layout.blocks[site.layer], "input")
+        return place_of(self.parts[site.layer], site)
+
+    def site_width(self, site: Site) -> int:
+        """Return the width of a site's activations: of a head its own, everywhere else the model's."""
+        part = self.place(site).part
+        return self.width if part is None else part.stop - part.start
 
     def check(self, plan: Plan) -> None:
         """Return when every step of the plan fits this model.
 
         Raises:
+            InputError: for a step whose edit cannot take its coefficient, or whose span the model cannot have.
             MismatchError: for a step made for another width or depth.
         """
         for step in plan:
+            if step.coefficient:
+                step.check()
+            if step.span.name == "after_instruction" and not self.suffix:
+                raise InputError(
+                    f"expected a model with a chat template for the span after_instruction, got {self.name}, in which "
+                    "no token follows the instruction; take last or generated"
+                )
+            if step.gate is not None and len(step.gate.vector) != self.site_width(step.gate.site):
+                raise MismatchError(
+                    f"expected a gate of width {self.site_width(step.gate.site)} at {step.gate.site}, got "
+                    f"{len(step.gate.vector)}; fit one on this model"
+                )
             if step.width != self.width or step.depth != self.depth:
                 raise MismatchError(
                     f"expected a direction of width {self.width} for {self.depth} layers ({self.name}), "
                     f"got width {step.width} for {step.depth} layers; fit one on this model"
+                )
+            if len(step.vector) != self.site_width(step.site):
+                raise MismatchError(
+                    f"expected a vector of width {self.site_width(step.site)} at {step.site} ({self.name}), got "
+                    f"{len(step.vector)}; fit one on this model"
                 )

@@ -1,16 +1,25 @@
 """Loading: the embedded default, a hub id, a folder or a `.gguf` file, as a `Model`."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 
 from steersman.errors import ModelError
 from steersman.model.conversion import quiet, set_digits_apart, unpacked_blocks
-from steersman.model.layout import discover, verify
+from steersman.model.encode import template_suffix
+from steersman.model.layout import discover, probe_device, verify
 from steersman.model.loaded import Model
 from steersman.model.precision import resolve_device, resolve_dtype
 from steersman.model.sources import Source, cached_commit, resolve
@@ -21,16 +30,23 @@ def load(
     *,
     dtype: str = "auto",
     device: str = "auto",
+    device_map: str | Mapping[str, Any] | None = None,
+    offload_folder: str | Path | None = None,
     blocks: str | None = None,
     notify: Callable[[str], None] | None = None,
 ) -> Model:
     """Return a model ready to steer.
 
+    Of a model that also sees or hears, the text decoder is what is steered.
+
     Args:
         name: `default` (SmolLM2-135M-Instruct, fetched once), a Hugging Face id (`owner/name` or
             `owner/name@revision`), a folder with a `config.json`, or a `.gguf` file.
         dtype: `auto` (bfloat16 where the processor has it natively, else float32), `float32`, `bfloat16` or `float16`.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the whole model goes, unless there is a map.
+        device_map: where its parts go, as accelerate reads it: `auto`, or `{path: device}`, in which `cpu` and `disk`
+            keep weights there until they are needed.
+        offload_folder: where weights on `disk` go.
         blocks: dotted path of the decoder blocks, where the structure is ambiguous.
         notify: called with a few words at each slow stage.
 
@@ -44,8 +60,10 @@ def load(
         notify(f"fetching {source.id} from the Hugging Face hub")
     with quiet():
         try:
-            model, tokenizer, revision = _read(source, kind)
-            model.to(where).eval()
+            model, tokenizer, revision = _read(source, kind, _placing(device_map, offload_folder))
+            if device_map is None:
+                model.to(where)
+            model.eval()
         except ModelError:
             raise
         # Whatever a file holds that is not what it should be: the libraries below raise errors of every kind.
@@ -60,7 +78,8 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "", revision: str = "", bloc
     """Return a model that is already in memory, ready to steer.
 
     Args:
-        model: a Hugging Face causal language model.
+        model: a Hugging Face causal language model, also one with an adapter (PEFT) around it, compiled
+            (`torch.compile`), quantised or spread over devices, or a model that sees, whose text decoder is steered.
         tokenizer: its tokenizer.
         name: what reports call it.
         revision: hash of its weights, where known.
@@ -87,12 +106,21 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "", revision: str = "", bloc
         revision=revision,
         template=hashlib.sha256(str(template).encode()).hexdigest() if template else "",
         dtype=first.dtype,
-        device=first.device,
+        device=probe_device(model),
         stop_tokens=_stop_tokens(model, tokenizer),
+        suffix=template_suffix(tokenizer),
     )
 
 
-def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any, str]:
+def _placing(device_map: str | Mapping[str, Any] | None, offload_folder: str | Path | None) -> dict[str, Any]:
+    """Return the arguments that tell transformers where a model's parts go."""
+    if device_map is None:
+        return {}
+    placing: dict[str, Any] = {"device_map": device_map if isinstance(device_map, str) else dict(device_map)}
+    return placing if offload_folder is None else placing | {"offload_folder": str(offload_folder)}
+
+
+def _read(source: Source, dtype: torch.dtype, placing: dict[str, Any]) -> tuple[Any, Any, str]:
     """Return the model, its tokenizer and the revision that both are."""
     # Undecided, transformers would ask at the terminal whether to run the repository's own code.
     place: dict[str, Any] = {
@@ -104,7 +132,12 @@ def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any, str]:
     elif source.asked:
         place["revision"] = source.asked
     config = AutoConfig.from_pretrained(**place)
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+    readers = {
+        AutoModelForCausalLM: MODEL_FOR_CAUSAL_LM_MAPPING,
+        AutoModelForImageTextToText: MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,  # what sees and writes
+    }
+    reader = next((reader for reader, known in readers.items() if type(config) in known), None)
+    if reader is None:
         raise ModelError(
             f"the model {source.id!r} is a {config.model_type!r}, of which transformers {transformers.__version__} "
             "knows no causal language model; name a decoder"
@@ -113,8 +146,9 @@ def _read(source: Source, dtype: torch.dtype) -> tuple[Any, Any, str]:
     revision = cached_commit(source.id, source.asked) if source.kind == "hub" else source.revision
     if source.kind == "hub" and revision:
         place["revision"] = revision  # weights and tokenizer of one commit, even if a branch moves meanwhile
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
+    loaded: Any = reader.from_pretrained(
         **place,
+        **placing,
         **(unpacked_blocks() if source.gguf_file else {}),
         config=config,
         dtype=dtype,

@@ -10,6 +10,7 @@ from steersman.errors import InputError
 from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
 from steersman.model.hooks import editing, select_rows
+from steersman.model.layout import cache_of
 from steersman.plan import Plan
 
 
@@ -110,14 +111,17 @@ def score_options_batch(
     tails = [[completion_tokens(model, option) for option in row] for row in options]
     batch = pad(model, heads, [len(head) for head in heads])
     longest = max(len(tail) for row in tails for tail in row)
+    if longest > 2 and not model.reads_on:
+        columns = [score_tokens(model, heads, [row[j] for row in tails], plans) for j in range(count)]
+        return [list(row) for row in zip(*columns, strict=True)]
     repeat = torch.arange(len(prompts)).repeat_interleave(count)
     with editing(model, plans, batch.prompt_lengths):
         output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
         first = output.logits[:, -1]
         later: Tensor | None = None
         if longest > 1:
-            cache = output.past_key_values
-            cache.batch_select_indices(repeat.to(model.device))
+            cache = cache_of(output)
+            cache.reorder_cache(repeat.to(model.device))
             select_rows(model, repeat)
             flat = pad(model, [tail for row in tails for tail in row], [0] * len(repeat), side="right")
             mask = torch.cat([batch.mask[repeat.to(model.device)], flat.mask], 1)[:, :-1]

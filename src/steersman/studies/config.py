@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from steersman.errors import InputError
 from steersman.prompts import Contrast
-from steersman.where import SpanName
+from steersman.where import Span
 
 SETS = ("harmful", "ordinary", "over-refusal", "knowledge", "prose")
 
@@ -24,8 +24,13 @@ class DirectionConfig(_Part):
 
     pairs: str
     contrast: Contrast = "completion"
-    span: SpanName = "completion"
+    span: str = "completion"
     opening_tokens: int | None = Field(default=None, ge=1)
+
+    @field_validator("span")
+    @classmethod
+    def _known_span(cls, value: str) -> str:
+        return str(Span.parse(value))
 
 
 class SelectionConfig(_Part):
