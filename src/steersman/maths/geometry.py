@@ -13,6 +13,12 @@ def length(vector: Vector) -> float:
     return float(vector.norm())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
 
 
+def lengths(rows: Float[Tensor, "*rest d"]) -> Float[Tensor, "*rest"]:
+    """Return the L2 norms along the last dimension."""
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return norms  # pyright: ignore[reportUnknownVariableType]
+
+
 def unit(vector: Vector) -> Vector:
     """Return the vector at length 1.
 
@@ -73,6 +79,18 @@ def auroc(positive: Float[Tensor, "p"], negative: Float[Tensor, "m"]) -> float:
     """
     if not positive.numel() or not negative.numel():
         raise InputError("expected scores of both classes for an AUROC, got an empty one")
-    above = (positive[:, None] > negative[None, :]).double().mean()
-    equal = (positive[:, None] == negative[None, :]).double().mean()
-    return float(above + equal / 2)
+    # By rank, so that thousands of texts a side need no matrix of all cross pairs.
+    ordered = negative.sort().values
+    below, up_to = (torch.searchsorted(ordered, positive, right=right).sum() for right in (False, True))
+    return float(below + up_to) / (2 * positive.numel() * negative.numel())
+
+
+def massive_share(vector: Vector, count: int = 2) -> float:
+    """Return the share of a vector's energy (squared length) in its largest coordinates, in [0, 1].
+
+    Args:
+        vector: `[d]`.
+        count: how many of the largest.
+    """
+    squares = vector.double() ** 2
+    return float(squares.topk(min(count, len(squares))).values.sum() / squares.sum())

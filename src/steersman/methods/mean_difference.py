@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 from typing import final
 
-import torch
-
-from steersman.activations import Activations
+from steersman.activations import Recorded
 from steersman.direction import Direction
-from steersman.maths.geometry import auroc, cosine, length
-from steersman.where import Site
+from steersman.methods.fitting import Estimate, fit_sites
 
 
 @final
@@ -16,7 +13,7 @@ from steersman.where import Site
 class MeanDifference:
     """Fits the difference between the two class means, at every site.
 
-    Formula: `v = mean(positive) - mean(negative)`, in float64.
+    Formula: `v = mean(positive) - mean(negative)`, in float64. Its raw length is the distance between the means.
 
     Equivalent to the mean of the pair differences, to the least-squares regression of centred activations on a balanced
     label, and to LDA with the identity as covariance.
@@ -29,33 +26,16 @@ class MeanDifference:
     activation addition", section 3.
     """
 
-    def fit(self, activations: Activations) -> Direction:
-        """Return the direction, with held-out separation and split-half cosine as diagnostics by site.
+    def fit(self, activations: Recorded) -> Direction:
+        """Return the direction, with the diagnostics of `fit_sites` by site.
 
         Args:
-            activations: `{site: [n, d]}` of both sides.
+            activations: of pairs or of two corpora; moments will do.
 
         Returns:
-            One raw float32 vector per site. Diagnostics: `separation` (AUROC in [0, 1] of each half's examples along
-            the other half's direction, averaged) and `split_half_cosine` (in [-1, 1]), where n >= 4.
+            One raw float32 vector per site.
+
+        Raises:
+            InputError: when the means are equal at a site.
         """
-        vectors = {site: activations.differences(site).mean(0).float() for site in activations.sites}
-        separation: dict[Site, float] = {}
-        stability: dict[Site, float] = {}
-        if activations.origin.n >= 4:
-            for site in activations.sites:
-                separation[site], stability[site] = _halves(activations, site)
-        diagnostics = {"separation": separation, "split_half_cosine": stability} if separation else {}
-        return Direction(vectors, activations.norms, activations.origin, "mean difference", diagnostics)
-
-
-def _halves(activations: Activations, site: Site) -> tuple[float, float]:
-    even, odd = activations.differences(site)[::2].mean(0), activations.differences(site)[1::2].mean(0)
-    if not length(even) > 0 or not length(odd) > 0:
-        return 0.5, 0.0
-    scores: list[float] = []
-    for vector, rows in ((even, slice(1, None, 2)), (odd, slice(0, None, 2))):
-        positive = activations.positive[site][rows].to(torch.float64) @ vector
-        negative = activations.negative[site][rows].to(torch.float64) @ vector
-        scores.append(auroc(positive, negative))
-    return sum(scores) / 2, cosine(even, odd)
+        return fit_sites(activations, "mean difference", lambda _, sides: Estimate(sides.shift))
