@@ -221,7 +221,12 @@ def _split(record: Record) -> Split | None:
     return own
 
 
-def _text(record: Record, key: str, *, empty: bool = False) -> str:
+def text_field(record: Record, key: str, *, empty: bool = False) -> str:
+    """Return a record's text under a key; where `empty` is allowed, a key that is not there is the empty text.
+
+    Raises:
+        InputError: for anything but a string, or a blank one that is not allowed.
+    """
     value = record.get(key, "" if empty else None)
     if not isinstance(value, str) or not (value.strip() or empty):
         came = "nothing" if value is None else repr(value)[:60]
@@ -234,7 +239,7 @@ def _example(record: Record, side: str) -> Example:
     if not isinstance(value, dict):
         raise InputError(f"expected {side!r} as an object with 'prompt' and 'completion', got {type(value).__name__}")
     side_record = cast(Record, value)
-    return Example(_text(side_record, "prompt"), _text(side_record, "completion", empty=True))
+    return Example(text_field(side_record, "prompt"), text_field(side_record, "completion", empty=True))
 
 
 def _pair(record: Record, contrast: Contrast) -> Pair:
@@ -243,17 +248,17 @@ def _pair(record: Record, contrast: Contrast) -> Pair:
         positive, negative = Example(positive.prompt), Example(negative.prompt)
     elif contrast == "completion":
         same = positive.prompt == negative.prompt
-        answer = _text(record, "compliance") if "compliance" in record or not same else negative.completion
+        answer = text_field(record, "compliance") if "compliance" in record or not same else negative.completion
         negative = Example(positive.prompt, answer)
     if contrast != "prompt" and not (positive.completion.strip() and negative.completion.strip()):
         raise InputError(f"expected a 'completion' on both sides for the contrast {contrast!r}, got an empty one")
     if positive == negative:
         raise InputError(f"expected two different examples for the contrast {contrast!r}, got the same one twice")
-    return Pair(record["id"], positive, negative, _text(record, "category", empty=True))
+    return Pair(record["id"], positive, negative, text_field(record, "category", empty=True))
 
 
 def _prompt_item(record: Record) -> PromptItem:
-    return PromptItem(record["id"], _text(record, "prompt"), _text(record, "category", empty=True))
+    return PromptItem(record["id"], text_field(record, "prompt"), text_field(record, "category", empty=True))
 
 
 def _question(record: Record) -> Question:
@@ -267,8 +272,10 @@ def _question(record: Record) -> Question:
     if not isinstance(answer, int) or isinstance(answer, bool) or not 0 <= answer < len(choices):
         raise InputError(f"expected 'answer' as an index from 0 to {len(choices) - 1} or a letter, got {answer!r}")
     texts = tuple(cast(list[str], choices))
-    return Question(record["id"], _text(record, "subject", empty=True), _text(record, "question"), texts, answer)
+    return Question(
+        record["id"], text_field(record, "subject", empty=True), text_field(record, "question"), texts, answer
+    )
 
 
 def _passage(record: Record) -> Passage:
-    return Passage(record["id"], _text(record, "text"))
+    return Passage(record["id"], text_field(record, "text"))
