@@ -3,7 +3,9 @@
 import errno
 import json
 import os
+import re
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,20 @@ from disks import FULL_DISKS, seemingly
 from steersman.activations import Origin
 from steersman.direction import Direction
 from steersman.errors import FileError, MismatchError
-from steersman.files import FORMAT, check_target, load_direction, save_direction, write_bytes, write_json, write_text
+from steersman.files import (
+    check_target,
+    facts_of,
+    load_direction,
+    save_direction,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from steersman.files.container import FORMAT, LARGEST, canonical, checksum
 from steersman.intervention import steer
 from steersman.plan import Plan
-from steersman.where import SPANS, Site
+from steersman.version import VERSION
+from steersman.where import POINTS, SPANS, Site
 from tiny import DEPTH, WIDTH, direction
 
 SITE = "resid_post.1"
@@ -28,7 +40,7 @@ SITE = "resid_post.1"
 def header(**changes: object) -> dict[str, object]:
     """Return the header of a direction with one site of width 4 in a model of depth 3, changed."""
     origin = asdict(Origin("tiny", "0" * 64, "", 4, 3, "completion", "0" * 64, 8))
-    content = {"kind": "steersman direction", "format": FORMAT, "version": "0", "method": "made up", "origin": origin}
+    content = {"kind": "steersman direction", "format": 1, "version": "0", "method": "made up", "origin": origin}
     return content | {"norms": {SITE: 2.0}, "diagnostics": {"separation": {SITE: 0.75}}, "seed": None} | changes
 
 
@@ -56,8 +68,20 @@ def file(tmp_path):
 # What is saved comes back.
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
-NUMBERS = st.floats(1e-30, 1e30)
+NUMBERS = st.floats(1e-15, 1e15)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+points = st.sampled_from([point for point in POINTS if point != "head"])
+places = st.lists(st.integers(0, 10**9), min_size=1, unique=True).map(sorted)
+words = st.sampled_from(SPANS) | st.builds("first({})".format, st.integers(1, 10**9))
+words |= places.map(lambda numbers: f"positions({','.join(map(str, numbers))})")
+spans = st.builds(str.__add__, words, st.sampled_from(["", "-bos"]))
+
+
+def site_at(layer):
+    """A site of any kind in a layer."""
+    return st.one_of(points.map(lambda p: Site(layer, p)), st.integers(0, 99).map(lambda h: Site(layer, "head", h)))
 
 
 @st.composite
@@ -65,14 +89,15 @@ def directions(draw):
     width, depth = draw(st.integers(1, 5)), draw(st.integers(1, 40))
     layers = draw(st.lists(st.integers(0, depth - 1), min_size=1, max_size=4, unique=True))
     rows = st.lists(FLOATS, min_size=width, max_size=width).map(torch.tensor).filter(lambda row: 0 < row.norm() < 1e38)
-    sites = [Site(layer) for layer in layers]
+    sites = [draw(site_at(layer)) for layer in layers]
     texts = [draw(TEXTS) for _ in range(5)]
-    origin = Origin(
-        texts[0], texts[1], texts[2], width, depth, draw(st.sampled_from(SPANS)), texts[3], draw(st.integers(0))
-    )
+    origin = Origin(texts[0], texts[1], texts[2], width, depth, draw(spans), texts[3], draw(st.integers(0)))
     names = draw(st.lists(TEXTS, max_size=2, unique=True))
-    return Direction(
-        {site: draw(rows) for site in sites},
+    # Made in the test, since the type checker draws lots, which a strategy must not.
+    return partial(
+        Direction,
+        # A head's vector may be narrower than the stream.
+        {site: draw(rows) if site.head is None else draw(rows)[:1].abs() + 0.5 for site in sites},
         {site: draw(NUMBERS) for site in sites},
         origin,
         texts[4],
@@ -82,7 +107,8 @@ def directions(draw):
 
 @settings(max_examples=300, deadline=None)
 @given(directions())
-def test_what_is_saved_comes_back_to_the_bit(tmp_path_factory, held):
+def test_what_is_saved_comes_back_to_the_bit(tmp_path_factory, make):
+    held = make()
     path = tmp_path_factory.getbasetemp() / "law.safetensors"
     save_direction(held, path, force=True)
     back = load_direction(path)
@@ -107,6 +133,83 @@ def test_the_file_holds_plain_tensors_and_json(file):
         "resid_post.2": (WIDTH,),
     }
     assert file.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_figure_that_is_not_finite_is_left_out(tmp_path):
+    held = replace(direction(3, [0, 2]), diagnostics={"vote_share": {Site(0): float("nan"), Site(2): 0.5}})
+    back = load_direction(save_direction(held, tmp_path / "d.safetensors"))
+    assert back.diagnostics == {"vote_share": {Site(2): 0.5}}
+
+
+def test_the_file_says_who_wrote_it(tmp_path):
+    facts = facts_of(save_direction(direction(), tmp_path / "d.safetensors", seed=7))
+    assert (facts.kind, facts.format, facts.version, facts.seed) == ("steersman direction", FORMAT, VERSION, 7)
+    assert len(facts.sha256) == 64
+    assert facts_of(write_raw(tmp_path / "old.safetensors", header())).sha256 == ""
+
+
+# The sum: what was written is what is read.
+
+
+def sealed_raw(path: Path, content: dict[str, object], tensors: dict[str, torch.Tensor]) -> Path:
+    """Write a file of today's format with a sum that is right, whatever the header says."""
+    content = content | {"format": FORMAT}
+    return write_raw(path, canonical(content | {"sha256": checksum(content, tensors)}), tensors)
+
+
+def test_a_right_sum_is_taken_and_any_other_refused(tmp_path):
+    path, tensors = tmp_path / "d.safetensors", {SITE: torch.ones(4)}
+    assert load_direction(sealed_raw(path, header(), tensors)).sites == [Site(1)]
+    for sum_ in (None, "", "0" * 64, 7):
+        refused(write_raw(path, header(format=FORMAT, sha256=sum_)), "expected the sha256 .* it was damaged or changed")
+    refused(write_raw(path, header(format=FORMAT)), "expected the sha256")
+    # What says to be of the old format does not escape its sum.
+    refused(write_raw(path, header(sha256="0" * 64)), "expected the sha256")
+
+
+def test_other_spaces_in_the_header_are_a_change(tmp_path):
+    content = header(format=FORMAT)
+    content |= {"sha256": checksum(content, {SITE: torch.ones(4)})}
+    path = tmp_path / "d.safetensors"
+    assert load_direction(write_raw(path, canonical(content))).sites == [Site(1)]
+    refused(write_raw(path, canonical(content).replace(": ", ":  ", 1)), "expected the sha256")
+
+
+def test_every_flipped_bit_is_refused(tmp_path):
+    path = save_direction(direction(3, [0], width=2), tmp_path / "small.safetensors", seed=1)
+    content = path.read_bytes()
+    with path.open("r+b", buffering=0) as file:
+        for place in range(8 * len(content)):
+            broken = bytearray(content)
+            broken[place // 8] ^= 1 << place % 8
+            os.pwrite(file.fileno(), broken, 0)
+            with pytest.raises(FileError, match=re.escape(str(path))):
+                load_direction(path)
+    path.write_bytes(content)
+    assert load_direction(path).sites == [Site(0)]
+
+
+# What would not be a file like others is not waited for.
+
+
+def test_a_pipe_a_loop_a_device_and_a_huge_file_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    refused(tmp_path / "pipe.safetensors", "expected a file, got a folder, a pipe or a device")
+    refused(Path("/dev/zero"), "expected a file, got a folder, a pipe or a device")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    refused(tmp_path / "loop.safetensors", "cannot be read: Too many levels of symbolic links")
+    with (tmp_path / "huge.safetensors").open("wb") as file:
+        file.truncate(LARGEST + 1)
+    refused(tmp_path / "huge.safetensors", "expected an artifact of at most 1,073,741,824 bytes, got 1,073,741,825")
+    with pytest.raises(FileError, match=r"'a\\x00b': expected the path of a file"):
+        load_direction("a\0b")
+    assert load_direction_through_a_link(tmp_path) == [Site(1)]
+
+
+def load_direction_through_a_link(folder: Path) -> list[Site]:
+    save_direction(direction(), folder / "real.safetensors")
+    (folder / "link.safetensors").symlink_to("real.safetensors")
+    return load_direction(folder / "link.safetensors").sites
 
 
 # Nothing is overwritten, nothing is left half written.
@@ -194,8 +297,8 @@ def refused(path: Path, match: str) -> None:
 
 def test_a_missing_file_is_said(tmp_path):
     refused(tmp_path / "none.safetensors", "expected a direction file, got .* which does not exist")
-    refused(tmp_path, "which does not exist")
-    refused(tmp_path / ("n" * 300), "File name too long")
+    refused(tmp_path, "expected a file, got a folder, a pipe or a device")
+    refused(tmp_path / ("n" * 300), "cannot be read: File name too long")
 
 
 def test_a_file_cut_off_anywhere_is_refused(file, tmp_path):
@@ -226,7 +329,18 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
     refused(path, "expected a direction saved by steersman, got a safetensors file without its header")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"n": ' + "1" * 5_000 + "}", '{"kind": "another"}', '"x"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a": 1, "a": 1}',
+        '{"a": 1e999}',
+        '{"a": "\\ud800"}',
+        '{"n": ' + "1" * 5_000 + "}",
+        '{"kind": "another"}',
+        '"x"',
+    ],
+)
 def test_a_header_that_is_no_header_is_refused(tmp_path, text):
     refused(write_raw(tmp_path / "d.safetensors", text), "without its header")
 
@@ -234,7 +348,7 @@ def test_a_header_that_is_no_header_is_refused(tmp_path, text):
 @pytest.mark.parametrize("number", [0, FORMAT + 1, "1", None])
 def test_another_format_is_refused(tmp_path, number):
     path = write_raw(tmp_path / "d.safetensors", header(format=number))
-    refused(path, rf"expected format {FORMAT}, got {number!r}; update steersman")
+    refused(path, rf"expected format 1 to {FORMAT}, got {number!r}; update steersman")
 
 
 def test_the_plain_header_is_taken(tmp_path):
@@ -266,17 +380,22 @@ def test_a_missing_or_wrong_origin_field_is_named(tmp_path, name):
         (header(norms={SITE: 10**400}), "too large"),
         (header(norms={SITE: 0.0}), "expected a positive residual norm"),
         (header(norms={SITE: -1.0}), "expected a positive residual norm"),
-        (header(norms={SITE: float("nan")}), "expected a positive residual norm"),
-        (header(norms={SITE: float("inf")}), "expected a positive residual norm"),
+        (header(norms={SITE: float("nan")}), "without its header"),
+        (header(norms={SITE: float("inf")}), "without its header"),
         (header(norms={}), "a residual norm for every site"),
         (header(norms={SITE: 1.0, "resid_post.2": 1.0}), "a residual norm for every site"),
-        (header(norms={"block.1": 1.0}), "expected a site such as 'resid_post.14', got 'block.1'"),
+        (header(norms={"block.1": 1.0}), "expected a site such as 'resid_post.14' or .*, got 'block.1'"),
         (header(diagnostics={"separation": 0.5}), "'separation' is float"),
         (header(diagnostics={"separation": {SITE: None}}), f"'{SITE}' is NoneType"),
         (header(diagnostics={"separation": {"x": 1.0}}), "expected a site"),
         (origin_but(span="everything"), "expected a span among"),
         (origin_but(width=5), "expected width 5 at resid_post.1, got shape"),
-        (origin_but(width=0), "expected width 0"),
+        (origin_but(width=0), "expected 'width' of at least 1, got 0"),
+        (origin_but(depth=-1), "expected 'depth' of at least 1, got -1"),
+        (origin_but(n=-1), "expected 'n' of at least 0, got -1"),
+        (header(norms={SITE: 1.0, "resid_post.01": 1.0}), "expected the site resid_post.1, got 'resid_post.01'"),
+        (header(seed="7"), "'seed' is str"),
+        (header(version=None), "'version' is NoneType"),
         (origin_but(depth=1), "expected a layer below 1, got resid_post.1"),
     ],
 )
@@ -284,10 +403,13 @@ def test_a_wrong_value_is_told(tmp_path, content, match):
     refused(write_raw(tmp_path / "d.safetensors", content), match)
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.bool])
-def test_another_type_is_refused(tmp_path, dtype):
-    path = write_raw(tmp_path / "d.safetensors", header(), {SITE: torch.ones(4, dtype=dtype)})
-    refused(path, rf"expected a float32 vector at {SITE}, got {dtype} of shape \(4,\)")
+DTYPES = {"F64": torch.float64, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "BOOL": torch.bool}
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_another_type_is_refused(tmp_path, name):
+    path = write_raw(tmp_path / "d.safetensors", header(), {SITE: torch.ones(4, dtype=DTYPES[name])})
+    refused(path, rf"expected a float32 vector at {SITE}, got {name} of shape \(4,\)")
 
 
 @pytest.mark.parametrize(
@@ -295,7 +417,7 @@ def test_another_type_is_refused(tmp_path, dtype):
     [
         ({}, "at least one site"),
         ({SITE: torch.ones(3)}, r"expected width 4 at resid_post.1, got shape \(3,\)"),
-        ({SITE: torch.ones(1, 4)}, r"expected a float32 vector at resid_post.1, got torch.float32 of shape \(1, 4\)"),
+        ({SITE: torch.ones(1, 4)}, r"expected a float32 vector at resid_post.1, got F32 of shape \(1, 4\)"),
         ({SITE: torch.tensor(1.0)}, r"of shape \(\)"),
         ({SITE: torch.tensor([1.0, float("nan"), 1.0, 1.0])}, "got NaN or infinity"),
         ({SITE: torch.tensor([1.0, float("inf"), 1.0, 1.0])}, "got NaN or infinity"),
@@ -303,6 +425,9 @@ def test_another_type_is_refused(tmp_path, dtype):
         ({"resid_post.2": torch.ones(4)}, "a residual norm for every site"),
         ({"weight": torch.ones(4)}, "expected a site such as"),
         ({"resid_post.-1": torch.ones(4)}, "expected a site such as"),
+        ({SITE: torch.ones(4), "resid_post.01": torch.ones(4)}, "expected the site resid_post.1, got 'resid_post.01'"),
+        ({SITE: torch.ones(0)}, "expected a vector at resid_post.1, got one of width 0"),
+        ({SITE: torch.full((4,), 3e38)}, "a vector at resid_post.1 whose length is a float32 number"),
     ],
 )
 def test_a_wrong_vector_is_told(tmp_path, tensors, match):
