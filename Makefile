@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-all check docs bench clean
+.PHONY: help setup demo test test-all check docs bench peers parity clean
 
 help:
 	@echo "make demo      install, fetch the default model, run the refusal study, print the report's path"
@@ -13,6 +13,8 @@ help:
 	@echo "make check     ruff, pyright, import-linter"
 	@echo "make docs      build the documentation, warnings are errors"
 	@echo "make bench     measure what steering costs, side by side"
+	@echo "make peers     compare directions with repeng's and steering-vectors', each in an environment of its own"
+	@echo "make parity    compare exported files' logits with llama.cpp's and transformers 4.57's, each in an environment of its own"
 	@echo "make clean     remove what the above made, but not the model cache"
 
 $(BIN)/python:
@@ -57,5 +59,12 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.core
 	$(BIN)/python benchmarks/overhead.py
 
+peers: $(VENV)/.core
+	$(BIN)/python benchmarks/peers/directions.py
+
+parity: $(VENV)/.core
+	$(BIN)/python benchmarks/parity/llama_cpp.py
+	$(BIN)/python benchmarks/parity/transformers_457.py
+
 clean:
-	rm -rf $(VENV) runs docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) .peers runs docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -8,13 +8,17 @@ with sm.steer(model, sm.Plan(direction.at(11), coefficient=0.3)):
 ...  # any Hugging Face call on model.hf is steered here
 """
 
+from steersman import exchange as exchange
+from steersman import inspection as inspection
+from steersman import recipes as recipes
+from steersman import streaming as streaming
 from steersman.activations import Activations
+from steersman.builders import persona_pairs
 from steersman.direction import Direction
-from steersman.edits import Add
-from steersman.engines import Engine
+from steersman.edits import Ablate, Add
 from steersman.errors import InputError, InterventionError, SteersmanError
-from steersman.evaluation import Report, evaluate
-from steersman.files import load_direction, save_direction
+from steersman.evaluation import evaluate
+from steersman.files import load_direction, load_plan, save_direction, save_plan
 from steersman.intervention import steer
 from steersman.learning import Optimiser, optimise
 from steersman.methods import MeanDifference
@@ -22,16 +26,16 @@ from steersman.model.load import load, wrap
 from steersman.model.loaded import Model
 from steersman.plan import Plan
 from steersman.prompts import Example, Pair, pairs
-from steersman.recording import record
-from steersman.tasks import Setting, Task
+from steersman.recording import record, record_texts
+from steersman.tasks import Task
 from steersman.version import VERSION as __version__
-from steersman.where import Site
+from steersman.where import Site, Span
 
 __all__ = [
+    "Ablate",
     "Activations",
     "Add",
     "Direction",
-    "Engine",
     "Example",
     "InputError",
     "InterventionError",
@@ -40,19 +44,22 @@ __all__ = [
     "Optimiser",
     "Pair",
     "Plan",
-    "Report",
-    "Setting",
     "Site",
+    "Span",
     "SteersmanError",
     "Task",
     "__version__",
     "evaluate",
     "load",
     "load_direction",
+    "load_plan",
     "optimise",
     "pairs",
+    "persona_pairs",
     "record",
+    "record_texts",
     "save_direction",
+    "save_plan",
     "steer",
     "wrap",
 ]

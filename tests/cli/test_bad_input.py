@@ -11,22 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentences import HERE, refused
 
 from disks import FULL_DISKS, seemingly
 from steersman.errors import InterventionError
 from steersman.files import save_direction
 from steersman.model.loaded import Model
 from tiny import direction
-
-HERE = "steersman: "
-
-
-def refused(done, match, code=2):
-    """Assert one sentence on stderr, nothing on stdout, and the exit code."""
-    lines = done.err.splitlines()
-    assert (done.code, len(lines), done.out) == (code, 1, ""), done.err
-    assert lines[0].startswith(HERE)
-    assert re.search(match, lines[0]), lines[0]
 
 
 def but(arguments, option, value):
@@ -57,7 +48,6 @@ EVERY = ("extract", *STEERING)
         (["generate", "Hi", "--direction"], "'--direction' requires an argument"),
         (["sweep", "--direction", "x"], "Missing option '--coefficients'"),
         (["generate", "Hi", "--direction", "x", "--coefficient", "much"], "Invalid value for '--coefficient'"),
-        (["generate", "Hi", "--direction", "x", "--layer", "1.5"], "Invalid value for '--layer'"),
         (["evaluate", "--direction", "x", "--limit", "ten"], "Invalid value for '--limit'"),
         (["evaluate", "--direction", "x", "--limit", "0"], "expected a --limit of at least 1, got 0"),
         (["evaluate", "--direction", "x", "--task", "sums"], "expected a task among refusal, .*got 'sums'"),
@@ -66,8 +56,14 @@ EVERY = ("extract", *STEERING)
         (["sweep", "--direction", "x", "--coefficients", "1,much"], "expected --coefficients as numbers .*'1,much'"),
         (["sweep", "--direction", "x", "--coefficients", "0,0.0"], "at least one coefficient besides 0, got '0,0.0'"),
         (["sweep", "--direction", "x", "--coefficients", ","], "at least one coefficient besides 0"),
-        (["extract", "--out", "x.bin"], r"expected a file name ending in \.safetensors, got 'x\.bin'"),
-        (["extract", "--out", "x.safetensors", "--contrast", "sides"], "expected a contrast among .*, got 'sides'"),
+        (
+            ["extract", "--out", "x.bin", "--pairs", "refusal"],
+            r"expected a file name ending in \.safetensors, got 'x\.bin'",
+        ),
+        (
+            ["extract", "--out", "x.safetensors", "--pairs", "refusal", "--contrast", "sides"],
+            "expected a contrast among .*, got 'sides'",
+        ),
         (["report", "none"], "none"),
         (["run", "none"], "none"),
     ],
@@ -83,6 +79,8 @@ def test_a_slip_in_the_command_is_said_in_a_line(steersman, tmp_path, monkeypatc
     [
         ("extract", "--span", "middle", "expected a span among .*, got 'middle'"),
         ("extract", "--opening-tokens", "0", "Invalid value for '--opening-tokens'"),
+        ("generate", "--layer", "1.5", "expected a share of the depth from 0 to 1, got 1.5"),
+        ("generate", "--layer", "first", "expected layers such as 14, -1, 0.4, 8:16 or all, got 'first'"),
         ("generate", "--unit", "volts", "expected a unit among norm, raw, got 'volts'"),
         ("generate", "--span", "middle", "expected a span among .*, got 'middle'"),
         ("generate", "--coefficient", "nan", "expected a finite coefficient, got nan"),
@@ -118,14 +116,13 @@ def test_a_truncated_direction_is_said(steersman, commands, folder, tmp_path, co
 
 
 @pytest.mark.parametrize("command", STEERING)
-def test_a_nan_in_a_vector_is_said(steersman, commands, folder, tmp_path, command):
+def test_a_vector_changed_since_is_said(steersman, commands, folder, tmp_path, command):
     content = bytearray((folder / "direction.safetensors").read_bytes())
     content[-4:] = bytes(torch.tensor([float("nan")]).view(torch.uint8).tolist())
-    path = tmp_path / "nan.safetensors"
+    path = tmp_path / "changed.safetensors"
     path.write_bytes(content)
-    refused(
-        steersman(*but(commands[command], "--direction", path)), "expected finite numbers in the vector at resid_post"
-    )
+    match = r"changed\.safetensors: expected the sha256 that the file was written with, got another one"
+    refused(steersman(*but(commands[command], "--direction", path)), match)
 
 
 @pytest.mark.parametrize("command", STEERING)

@@ -17,7 +17,7 @@ from steersman.recording import record
 from steersman.version import VERSION
 from tiny import direction
 
-COMMANDS = ("models", "extract", "generate", "evaluate", "sweep", "run", "report")
+COMMANDS = ("models", "extract", "inspect", "export", "import", "generate", "evaluate", "sweep", "run", "report")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_extract_writes_what_the_verbs_fit(steersman, commands, folder, model):
     printed = json.loads(done.out)
     held = load_direction(printed["file"])
     wanted = MeanDifference().fit(record(model, pairs(folder / "pairs.jsonl")))
-    assert (printed["pairs"], printed["method"], len(printed["layers"])) == (6, "mean difference", 4)
+    assert (printed["of"], printed["method"], len(printed["layers"])) == ("6 pairs", "mean difference", 4)
     assert held.origin == wanted.origin
     for row, site in zip(printed["layers"], wanted.sites, strict=True):
         assert cosine(held.vectors[site], wanted.vectors[site]) == pytest.approx(1, abs=1e-5)
@@ -86,7 +86,7 @@ def test_extract_for_people_says_where_it_went(steersman, commands, tmp_path):
     done = steersman(*commands["extract"])
     assert done.code == 0
     assert "separation (AUROC)" in done.out
-    assert f"mean difference of 6 pairs at 4 layers, saved to {tmp_path / 'new.safetensors'}" in done.err
+    assert f"mean difference of 6 pairs at 4 sites, saved to {tmp_path / 'new.safetensors'}" in done.err
 
 
 def test_an_extracted_direction_steers(steersman, commands):

@@ -5,7 +5,7 @@ from typing import Annotated, cast
 
 import typer
 
-from steersman.cli import steering, studying
+from steersman.cli import exchanging, inspecting, steering, studying
 from steersman.cli.console import say, show
 from steersman.errors import InputError, SteersmanError
 from steersman.version import VERSION
@@ -41,6 +41,8 @@ def top(
 
 steering.register(app)
 studying.register(app)
+exchanging.register(app)
+inspecting.register(app)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Options that several commands share, and how their values are read."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from steersman.errors import InputError
 from steersman.model.load import load
 from steersman.model.loaded import Model
 from steersman.plan import Plan
+from steersman.where import layers_in
 
 ModelName = Annotated[
     str, typer.Option("--model", help="default, a Hugging Face id (owner/name), a folder, or a .gguf file.")
@@ -19,11 +20,21 @@ Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
-DirectionFile = Annotated[Path, typer.Option("--direction", help="A direction file written by `steersman extract`.")]
-Layers = Annotated[
-    list[int] | None, typer.Option("--layer", help="0-based layer, negative from the end; may be given several times.")
+DirectionName = Annotated[
+    str, typer.Option("--direction", help="A direction file, or owner/name[@revision] on the Hugging Face hub.")
 ]
-Span = Annotated[str, typer.Option("--span", help="all, prompt, generated or last.")]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer", help="0-based layers: 14, -1, a share of the depth 0.4, 8:16, all; with commas or several times."
+    ),
+]
+SpanText = Annotated[
+    str,
+    typer.Option(
+        "--span", help="all, prompt, generated, after_instruction, last, first(k), positions(i,j); -bos behind."
+    ),
+]
 UnitName = Annotated[
     str, typer.Option("--unit", help="norm: fractions of the residual norm at the site; raw: multiples of the vector.")
 ]
@@ -34,14 +45,26 @@ def open_model(name: str, dtype: str, device: str) -> Model:
     return load(name, dtype=dtype, device=device, notify=say)
 
 
-def direction_at(direction: Direction, layers: list[int] | None, model: Model) -> Direction:
-    """Return a direction at the layers asked for; at the usual layer where none is.
+def layers_asked(layers: list[str] | None, model: Model) -> list[int] | None:
+    """Return the 0-based layers that the --layer options name; nothing where none was given.
+
+    Raises:
+        InputError: for a layer that the model lacks, or a text that names none.
+    """
+    return layers_in(",".join(layers), model.depth) if layers else None
+
+
+def direction_at(direction: Direction, layers: list[str] | None, model: Model) -> Direction:
+    """Return a direction at the layers asked for, `all` being those it holds; at the usual layer where none is.
 
     Raises:
         InputError: for a layer that the direction does not hold, or one made for another model's width.
     """
     model.check(Plan(direction))
-    chosen = direction.at(*(layers or [usual_layer(direction)]))
+    if layers == ["all"]:
+        chosen = direction
+    else:
+        chosen = direction.at(*(layers_asked(layers, model) or [usual_layer(direction)]))
     if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
         say(f"note: the direction was fitted on {direction.origin.model}, other weights than {model.name}")
     return chosen
@@ -51,6 +74,18 @@ def usual_layer(direction: Direction) -> int:
     """Return the layer nearest to 40 % of the depth, where steering usually works best, among those held."""
     target = 0.4 * direction.origin.depth
     return min(direction.sites, key=lambda site: abs(site.layer - target)).layer
+
+
+def one_of(option: str, value: str, choices: Iterable[str]) -> Any:
+    """Return an option's value where it is one of its choices.
+
+    Raises:
+        InputError: where it is not.
+    """
+    known = list(choices)
+    if value not in known:
+        raise InputError(f"expected {option} to be one of {', '.join(known)}, got {value!r}")
+    return value
 
 
 def numbers(text: str, what: str) -> list[float]:

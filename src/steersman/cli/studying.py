@@ -13,11 +13,11 @@ from steersman.cli.console import Bars, counting, out, say, show, show_json
 from steersman.cli.options import (
     AsJson,
     Device,
-    DirectionFile,
+    DirectionName,
     Dtype,
     Layers,
     ModelName,
-    Span,
+    SpanText,
     UnitName,
     assignments,
     direction_at,
@@ -27,7 +27,7 @@ from steersman.cli.options import (
 from steersman.direction import Direction
 from steersman.errors import InputError
 from steersman.evaluation import evaluate as run_evaluation
-from steersman.files import load_direction
+from steersman.exchange import find_direction
 from steersman.model.generate import Sampling
 from steersman.model.loaded import Model
 from steersman.plan import Plan
@@ -82,11 +82,11 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    direction: DirectionFile,
+    direction: DirectionName,
     coefficient: Annotated[float, typer.Option("--coefficient", help="How strongly, in the unit.")] = 0.3,
     unit: UnitName = "norm",
     layer: Layers = None,
-    span: Span = "all",
+    span: SpanText = "all",
     task: TaskNames = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -101,7 +101,7 @@ def evaluate(
 ) -> None:
     """Measure one plan beside the unsteered model and a random direction of equal norm."""
     tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
-    held = load_direction(direction)
+    held = find_direction(direction)
     loaded = open_model(model, dtype, device)
     at = direction_at(held, layer, loaded)
     settings = arms(at, [coefficient], unit, span, prompt_arm, seed)
@@ -109,11 +109,11 @@ def evaluate(
 
 
 def sweep(
-    direction: DirectionFile,
+    direction: DirectionName,
     coefficients: Annotated[str, typer.Option("--coefficients", help="With commas between; 0 is always measured.")],
     unit: UnitName = "norm",
     layer: Layers = None,
-    span: Span = "all",
+    span: SpanText = "all",
     task: TaskNames = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -131,7 +131,7 @@ def sweep(
     if not any(grid):
         raise InputError(f"expected at least one coefficient besides 0, got {coefficients!r}")
     tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
-    held = load_direction(direction)
+    held = find_direction(direction)
     loaded = open_model(model, dtype, device)
     at = direction_at(held, layer, loaded)
     _measure(loaded, tasks, arms(at, grid, unit, span, prompt_arm, seed), store, seed, as_json)

@@ -1,0 +1,190 @@
+"""The command that looks at directions: inspect."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from steersman.cli.console import out, say, show, show_json
+from steersman.cli.options import AsJson, Device, Dtype, Force, Layers, open_model, usual_layer
+from steersman.direction import Direction
+from steersman.errors import InputError
+from steersman.files import Facts, facts_of, load_direction
+from steersman.inspection import (
+    Comparison,
+    Inspection,
+    LensTokens,
+    SiteFigures,
+    compare,
+    inspect_direction,
+    lens_tokens,
+)
+from steersman.report.direction_plot import plot_directions
+from steersman.where import Site, layers_in
+
+Files = Annotated[list[Path], typer.Argument(help="One direction file, or several to compare.")]
+LensModel = Annotated[
+    str | None,
+    typer.Option("--model", help="default, a Hugging Face id, a folder or .gguf: show the tokens nearest to it."),
+]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw a picture, ending in .png or .svg.")]
+Top = Annotated[int, typer.Option("--top", min=1, help="With --model: tokens each way.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("inspect", epilog="Example: steersman inspect refusal.safetensors --plot refusal.png")(inspect)
+
+
+def inspect(
+    files: Files,
+    model: LensModel = None,
+    layer: Layers = None,
+    top: Top = 10,
+    plot: Plot = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a direction is made of: lengths, separation, stability, massive coordinates, cosines, tokens."""
+    directions = _named(files)
+    found = {name: inspect_direction(direction) for name, direction in directions.items()}
+    facts = {name: facts_of(path) for name, path in zip(directions, files, strict=True)}
+    together = compare(directions) if len(directions) > 1 else None
+    if plot:
+        plot_directions(directions, plot, force=force)
+    tokens = _tokens(directions, model, layer, top, dtype, device) if model else {}
+    if as_json:
+        show_json(_plain(found, facts, together, tokens, plot))
+        return
+    for name, inspection in found.items():
+        _print_origin(name, inspection, facts[name])
+        out.print(_table(inspection.sites))
+        if inspection.warning:
+            say(f"warning: {name}: {inspection.warning}")
+        for each in tokens.get(name, []):
+            show(f"{each.site} writes      {_quoted(each.towards)}")
+            show(f"{each.site} writes less {_quoted(each.away)}")
+        show("")
+    if together:
+        out.print(_cosine_table(together))
+    if plot:
+        say(f"picture: {plot}")
+
+
+def _named(files: Sequence[Path]) -> dict[str, Direction]:
+    """Return the directions by their files' names; by their paths where two files are called the same."""
+    stems = [path.stem for path in files]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in files]
+    if len(set(names)) != len(names):
+        raise InputError("expected every file once, got one twice")
+    return {name: load_direction(path) for name, path in zip(names, files, strict=True)}
+
+
+def _tokens(
+    directions: Mapping[str, Direction], name: str, layers: list[str] | None, top: int, dtype: str, device: str
+) -> dict[str, list[LensTokens]]:
+    model = open_model(name, dtype, device)
+    found: dict[str, list[LensTokens]] = {}
+    for each, direction in directions.items():
+        wanted = layers_in(",".join(layers), model.depth) if layers else [usual_layer(direction)]
+        held = {site.layer for site in direction.sites}
+        # `all` means those that it holds; a layer named by number that it lacks is refused by `at`.
+        chosen = [layer for layer in wanted if layer in held] or wanted
+        sites = [site for site in direction.at(*chosen).sites if site.head is None]
+        found[each] = lens_tokens(model, direction, sites, top)
+        if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
+            say(f"note: {each} was fitted on {direction.origin.model}, other weights than {model.name}")
+    return found
+
+
+def _print_origin(name: str, inspection: Inspection, facts: Facts) -> None:
+    origin = inspection.origin
+    seed = "no seed" if facts.seed is None else f"seed {facts.seed}"
+    show(f"{name}: {inspection.method}, n = {origin.n}, read over {origin.span}, {seed}, steersman {facts.version}")
+    show(f"  model {origin.model}, revision {origin.revision[:12] or '-'}, {origin.depth} layers, width {origin.width}")
+    show(f"  data {origin.data[:12] or '-'}, file format {facts.format}, sha256 {facts.sha256[:12] or '-'}")
+
+
+def _table(rows: Sequence[SiteFigures]) -> Table:
+    heads = ("site", "vector\nnorm", "resid.\nnorm", "ratio", "AUROC", "halves\ncosine", "votes", "expl.\nvar.")
+    table = Table(*heads, "mass.\nshare", "next\ncosine", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for row in rows:
+        table.add_row(
+            str(row.site),
+            f"{row.vector_norm:.3g}",
+            f"{row.residual_norm:.3g}",
+            f"{row.ratio:.3f}",
+            *(_cell(value) for value in (row.separation, row.split_half_cosine, row.vote_share)),
+            *(_cell(value) for value in (row.explained_variance, row.massive_share, row.next_cosine)),
+        )
+    return _right(table)
+
+
+def _cosine_table(together: Comparison) -> Table:
+    """Cosines of every pair, by site."""
+    pairs = [(i, j) for i in range(len(together.names)) for j in range(i)]
+    table = Table("cosine", *map(str, together.by_site), box=None, pad_edge=False)
+    if len(together.by_site) > 6:  # more sites than fit across: turned round
+        table = Table(
+            "site", *(f"{together.names[j]}\n{together.names[i]}" for i, j in pairs), box=None, pad_edge=False
+        )
+        for site, square in together.by_site.items():
+            table.add_row(str(site), *(f"{square.values[i][j]:.3f}" for i, j in pairs))
+        return _right(table)
+    for i, j in pairs:
+        values = (square.values[i][j] for square in together.by_site.values())
+        table.add_row(Text(f"{together.names[j]} / {together.names[i]}"), *(f"{value:.3f}" for value in values))
+    return _right(table)
+
+
+def _right(table: Table) -> Table:
+    """Return the table with all columns but the first set to the right, where numbers line up."""
+    table.columns[0].no_wrap = True
+    for column in table.columns[1:]:
+        column.justify = "right"
+        column.no_wrap = True
+    return table
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _quoted(tokens: Sequence[str]) -> str:
+    return " ".join(repr(token) for token in tokens)
+
+
+def _plain(
+    found: Mapping[str, Inspection],
+    facts: Mapping[str, Facts],
+    together: Comparison | None,
+    tokens: Mapping[str, Sequence[LensTokens]],
+    plot: Path | None,
+) -> dict[str, Any]:
+    """Return everything as plain data."""
+    directions = {
+        name: {
+            "method": inspection.method,
+            "origin": asdict(inspection.origin),
+            "file": asdict(facts[name]),
+            "sites": [asdict(row) | {"site": str(row.site), "ratio": row.ratio} for row in inspection.sites],
+            "warning": inspection.warning,
+            "tokens": [
+                {"site": str(each.site), "towards": list(each.towards), "away": list(each.away)}
+                for each in tokens.get(name, [])
+            ],
+        }
+        for name, inspection in found.items()
+    }
+    cosines = {str(site): [list(row) for row in square.values] for site, square in _squares(together)}
+    return {"directions": directions, "names": list(found), "cosines": cosines, "plot": str(plot) if plot else None}
+
+
+def _squares(together: Comparison | None) -> list[tuple[Site, Any]]:
+    return list(together.by_site.items()) if together else []
