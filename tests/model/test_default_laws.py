@@ -5,6 +5,9 @@ import itertools
 import pytest
 import torch
 
+from steersman.direction import Direction
+from steersman.edits import Ablate, AddKeepingNorm, Clamp, Rotate
+from steersman.gates import Gate
 from steersman.intervention import steer
 from steersman.methods import MeanDifference
 from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
@@ -15,7 +18,7 @@ from steersman.model.loaded import Model
 from steersman.plan import Plan
 from steersman.prompts import Example, Pair
 from steersman.recording import record
-from steersman.where import Site
+from steersman.where import POINTS, Site
 
 # Rounding through 30 blocks, in nats or units of logits; residual norms are about 100.
 CLOSE = {"rtol": 1e-3, "atol": 2e-3}
@@ -47,15 +50,32 @@ def recorded(default):
     return record(default, PAIRS, batch_size=8)
 
 
-@pytest.fixture(scope="module")
-def plans(recorded) -> list[Plan]:
+@pytest.fixture(scope="module", params=["additions", "every edit"])
+def plans(request, default, recorded) -> list[Plan]:
     """One plan for each of four prompts, no two alike; each strong enough to change what is said."""
     fitted = MeanDifference().fit(recorded)
+    if request.param == "every edit":
+        return every_edit(fitted, MeanDifference().fit(record(default, PAIRS, layers=[18], points=POINTS)))
     return [
         Plan(fitted.at(LAYER), coefficient=0.4),
         Plan(),
         Plan(fitted.at(LAYER), coefficient=-0.4, span="generated"),
         Plan(fitted.at(10), coefficient=0.2, span="prompt") + Plan(fitted.at(20), coefficient=0.3, span="last"),
+    ]
+
+
+def every_edit(fitted: Direction, inside: Direction) -> list[Plan]:
+    """Ablation everywhere, a clamp and a head behind gates, and a rotation; at other sites, over other spans."""
+    end = Gate(Site(9), fitted.vectors[Site(9)], -1e6)
+    tokens = Gate(Site(4, "resid_post"), fitted.vectors[Site(4)], 0.0, when="token")
+    head = inside.at(Site(18, "head", 3))
+    return [
+        Plan(fitted.at(LAYER).everywhere(), Ablate()),
+        Plan(),
+        Plan(fitted.at(LAYER), Clamp(0.5), span="generated", gate=end) + Plan(head, coefficient=2.0, gate=tokens),
+        Plan(fitted.at(12), Rotate(120), span="after_instruction", second=fitted.at(20).moved(12, 1.0))
+        + Plan(inside.at(Site(18, "attn_out")), AddKeepingNorm(), coefficient=1.5)
+        + Plan(inside.at(Site(18, "mlp_out")), coefficient=0.5, span="first(4)-bos"),
     ]
 
 
