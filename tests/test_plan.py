@@ -1,6 +1,7 @@
 """Plans are plain values that add, scale and describe themselves."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steersman.edits import Ablate, Add, AddKeepingNorm, Clamp, Rotate
-from steersman.errors import InputError
+from steersman.errors import InputError, MismatchError
 from steersman.gates import Gate
 from steersman.plan import Plan
 from steersman.where import Site, Span
@@ -103,6 +104,36 @@ def test_steps_that_differ_in_anything_stay_apart():
 def test_two_ablations_of_one_direction_are_refused_when_used(llama):
     with pytest.raises(InputError, match="coefficient of 'ablate', got 2; equal steps of a plan add up"):
         llama.check(Plan(direction(1), Ablate()) + Plan(direction(1), Ablate()))
+
+
+def test_steps_for_two_models_stay_apart_and_are_both_checked(llama):
+    one, other = direction(1), direction(1, depth=8)
+    both = Plan(one) + Plan(other)
+    assert len(both) == 2
+    assert Plan(one) != Plan(other)
+    with pytest.raises(MismatchError, match="got width 32 for 8 layers"):
+        llama.check(both)
+
+
+def test_a_plan_of_steps_is_checked_when_it_is_used(llama):
+    (step,) = Plan(direction(1)).steps
+    with pytest.raises(InputError, match=r"known while a text is being written at resid_post\.1, got 'end'"):
+        llama.check(Plan.of([replace(step, span=Span("end"))]))
+
+
+def test_a_factor_before_or_behind_scales():
+    assert 2 * plan(1) == plan(1) * 2 == plan(1).scaled(2)
+
+
+def test_what_is_printed_is_short():
+    whole = direction(1, [0, 1, 2, 3])
+    gated = Plan(whole, Clamp(0.2), span="last", gate=Gate(Site(0), torch.ones(32), 0.5))
+    assert repr(gated).startswith("Plan(Clamp(value=0.2, side='both') at resid_post.0 over last, 1 norm, gate at")
+    assert repr(gated).endswith("... 4 steps)")
+    assert repr(whole) == (
+        "Direction(made up, seed 1, tiny, width 32, at resid_post.0, resid_post.1, resid_post.2, resid_post.3)"
+    )
+    assert all(len(repr(each)) < 400 for each in (gated, whole, gated.steps[0].gate))
 
 
 def test_a_gate_reads_no_later_than_its_step_acts():

@@ -127,7 +127,11 @@ def test_two_models_differ_by_what_one_has_learned(llama):
     [
         (lambda m: record_texts(m, [], TEXTS), InputError, "texts of both kinds, got 0 positive and 5 negative"),
         (lambda m: record_models(m, m, []), InputError, "at least one text"),
-        (lambda m: record_models(m, tiny_model("gpt2", chat=True), TEXTS), MismatchError, "reads? the same tokens"),
+        (
+            lambda m: record_models(m, tiny_model("gpt2", chat=True), TEXTS),
+            MismatchError,
+            "begin a text and end a prompt alike",
+        ),
         (lambda m: record(m, PAIRS, points=[]), InputError, "points among resid_pre, .* got none"),
         (lambda m: record(m, PAIRS, points=["resid_mid"]), InputError, "points among resid_pre, .* got resid_mid"),
         (lambda m: record(m, PAIRS, layers=[1.5]), InputError, "share of the depth from 0 to 1, got 1.5"),

@@ -61,7 +61,7 @@ class Sides:
         return min(self.positive.count, self.negative.count)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activations:
     """Activations of `n` pairs, or of two corpora, at every recorded site.
 
@@ -93,6 +93,10 @@ class Activations:
                 raise MismatchError(
                     f"expected equal shapes at {site}, got {tuple(rows.shape)} and {tuple(self.negative[site].shape)}"
                 )
+
+    def __repr__(self) -> str:
+        kind = "pairs" if self.paired else "positive texts"
+        return f"Activations({self.origin.model}, {self.origin.n} {kind}, {len(self.positive)} sites)"
 
     @property
     def sites(self) -> list[Site]:
@@ -135,7 +139,7 @@ class Activations:
         return self.sides(site, slice(0, None, 2)), self.sides(site, slice(1, None, 2))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Moments:
     """Sums over the activations of `n` pairs, or of two corpora, in place of the activations: as large for any n.
 
@@ -178,6 +182,9 @@ class Moments:
                 assert isinstance(sides.negative, Stored)
                 add_rows(half[site], sides.positive.rows, sides.negative.rows)
         return Moments(even, odd, activations.norms, activations.origin)
+
+    def __repr__(self) -> str:
+        return f"Moments({self.origin.model}, n = {self.origin.n}, {len(self.even)} sites)"
 
     @property
     def sites(self) -> list[Site]:

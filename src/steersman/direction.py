@@ -12,7 +12,7 @@ from steersman.shapes import Vector
 from steersman.where import POINTS, Point, Site, layer_at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Direction:
     """One vector per site.
 
@@ -56,6 +56,10 @@ class Direction:
             # Such that a float32 vector of that length, and the square of it, are numbers.
             if not 1e-15 <= self.norms[site] <= 1e15:
                 raise InputError(f"expected a positive residual norm at {site}, got {self.norms[site]}")
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(str, self.sites[:4])) + (f", ... {len(self.sites)} sites" if len(self.sites) > 4 else "")
+        return f"Direction({self.method}, {self.origin.model}, width {self.origin.width}, at {shown})"
 
     @property
     def sites(self) -> list[Site]:
@@ -146,7 +150,7 @@ class Direction:
             chosen = largest if dimensions is None else list(dimensions)
             if count < 1 or not chosen or len(set(chosen)) >= width or not all(0 <= index < width for index in chosen):
                 asked = f"the largest {count}" if dimensions is None else str(list(dimensions)[:10])
-                raise InputError(f"expected some but not all of {width} coordinates to mask at {site}, got {asked}")
+                raise InputError(f"expected some, not all, of coordinates 0 to {width - 1} to mask, got {asked} at {site}")
             vectors[site] = vector.clone()
             vectors[site][chosen] = 0.0
         words = f"largest {count}" if dimensions is None else ", ".join(map(str, dimensions))
@@ -185,9 +189,10 @@ class Direction:
             sites = [site for site in self.sites if site.layer == layer]
         if not sites:
             held = ", ".join(str(site.layer if site == Site(site.layer) else site) for site in self.sites)
-            raise InputError(
-                f"expected a layer that the direction holds ({held}), got {place}; record that layer first"
-            )
+            came = str(place)
+            if not isinstance(place, Site) and (layer := layer_at(place, self.origin.depth)) != place:
+                came = f"{place} (layer {layer})"
+            raise InputError(f"expected a layer that the direction holds ({held}), got {came}; record that layer first")
         return sites
 
 

@@ -5,14 +5,21 @@ have been computed without one, and the table comes out the same to the byte.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from steersman.engines import Engine
-from steersman.errors import InputError
+from steersman.errors import InputError, InterventionError
 from steersman.maths.statistics import Estimate, mean_interval, paired_difference, wilson
-from steersman.tasks import Metric, Outcome, Setting, Task
+from steersman.model.encode import completion_tokens
+from steersman.model.handle import Handle
+from steersman.tasks import KnowledgeTask, Metric, Outcome, Setting, Task
+from steersman.tasks.knowledge import LETTERS
+
+AFTER_PROMPT = ("generated", "completion")
+"""Spans without a token where only what follows the prompt at once is scored."""
 
 BATCH = 60
 """Items of a batch; part of what makes a result reproducible to the bit, since rounding can depend on it."""
@@ -67,13 +74,15 @@ def evaluate(
         notify: called with the number of items after each batch, also of those found in the store.
 
     Raises:
-        InputError: for no task, no setting, or a task without items.
+        InputError: for no task, no setting, a task without items, or a step that no pass of a task could apply.
+        InterventionError: when a plan was never applied, naming the task.
     """
     if not tasks or not settings:
         raise InputError("expected at least one task and one setting to evaluate")
     for task in tasks:
         if not len(task.items):
             raise InputError(f"expected at least one item in the task {task.name}, got none")
+    check_spans(engine, tasks, settings)
     kept: Store = {} if store is None else store
     measured: list[Measured] = []
     for setting in settings:
@@ -98,11 +107,53 @@ def measure(engine: Engine, task: Task, setting: Setting, *, context: str, store
         stop = min(start + BATCH, len(items))
         keys = [f"{address[:32]}:{items[i].id}" for i in range(start, stop)]
         if not all(key in store for key in keys):
-            for key, outcome in zip(keys, task.measure(engine, start, stop, setting), strict=True):
+            for key, outcome in zip(keys, _measured(engine, task, start, stop, setting), strict=True):
                 # A kill can have come between a batch's lines: what is there already is kept as it is.
                 if key not in store:
                     store[key] = outcome
         yield [store[key] for key in keys]
+
+
+def check_spans(engine: Engine, tasks: Sequence[Task], settings: Sequence[Setting]) -> None:
+    """Return when no step acts on generated tokens alone in a task that scores options of one token.
+
+    Such options are read off at the prompt's end: no forward pass holds a token behind it, and the step would be idle.
+
+    Args:
+        engine: a loaded model, whose tokenizer says how long the options are; of another engine nothing is known.
+        tasks: what is to be measured.
+        settings: what the model is to be put under.
+
+    Raises:
+        InputError: when one does, naming the task and the span.
+    """
+    late = [
+        step for setting in settings for step in setting.plan if step.coefficient and step.span.name in AFTER_PROMPT
+    ]
+    if not late or not isinstance(engine, Handle):
+        return
+    for task in tasks:
+        if not isinstance(task, KnowledgeTask):
+            continue
+        letters = LETTERS[: min(len(item.choices) for item in task.items)]
+        if all(len(completion_tokens(engine, letter)) == 1 for letter in letters):
+            raise InputError(
+                f"expected a span that holds tokens of the prompt for the task {task.name}, whose options are one "
+                f"token long, got {str(late[0].span)!r}: nothing is generated there; choose other tasks with --task, "
+                "or another span"
+            )
+
+
+def _measured(engine: Engine, task: Task, start: int, stop: int, setting: Setting) -> list[Outcome]:
+    try:
+        return task.measure(engine, start, stop, setting)
+    except InterventionError as error:
+        # Rows of a batch say nothing to who gave tasks; the items are those of this batch.
+        reason = re.sub(r" \(rows [\d, ]+\)", "", str(error))
+        raise InterventionError(
+            f"task {task.name}, {setting.arm} arm, items {start} to {stop - 1}: {reason}; choose other tasks with "
+            "--task, or another span"
+        ) from error
 
 
 def summarise(measured: Sequence[Measured], *, seed: int = 0) -> Report:

@@ -23,7 +23,7 @@ PARALLEL = 1 - 1e-6
 """Two directions with a larger absolute cosine span no plane."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Step:
     """One edit at one site.
 
@@ -80,10 +80,16 @@ class Step:
                 f"expected a gate that reads no later than its step acts ({self.site}), got one at {self.gate.site}"
             )
 
+    def __repr__(self) -> str:
+        behind = f", gate at {self.gate.site}" if self.gate else ""
+        return f"{self.edit} at {self.site} over {self.span}, {self.coefficient:g} {self.unit}{behind}"
+
     @cached_property
     def what(self) -> bytes:
         """All that the step does but how strongly: steps equal in this add up."""
-        words = (str(self.site), repr(self.edit), str(self.span), self.unit, self.gate.digest if self.gate else "")
+        made_for = f"{self.width}x{self.depth}"
+        gate = self.gate.digest if self.gate else ""
+        words = (str(self.site), repr(self.edit), str(self.span), self.unit, made_for, gate)
         content = hashlib.sha256("|".join(words).encode())
         for vector in (self.vector, self.second):
             content.update(b"|")
@@ -93,7 +99,7 @@ class Step:
 
 
 @final
-@dataclass(frozen=True, init=False, eq=False)
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Plan:
     """A tuple of steps; plans add up, scale, and may differ from row to row of one batch.
 
@@ -128,6 +134,8 @@ class Plan:
         second: Direction | None = None,
         gate: Gate | None = None,
     ) -> None:
+        if edit is not None and not isinstance(edit, Edit):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InputError(f"expected an edit such as Ablate(), got {edit!r}")
         tokens = Span.parse(span)
         if tokens.name == "end":
             raise InputError(
@@ -176,6 +184,16 @@ class Plan:
     def __sub__(self, other: "Plan") -> "Plan":
         """Return this plan and the other one turned round."""
         return self + -other
+
+    def __mul__(self, factor: float) -> "Plan":
+        """Return the plan with every coefficient times the factor; see `scaled`."""
+        return self.scaled(factor)
+
+    __rmul__ = __mul__
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self.steps[:3]))
+        return f"Plan({shown}{f', ... {len(self.steps)} steps' if len(self.steps) > 3 else ''})"
 
     def __iter__(self) -> Iterator[Step]:
         """Go through the steps."""

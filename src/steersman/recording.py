@@ -14,7 +14,7 @@ from steersman.errors import InputError, MismatchError
 from steersman.maths.geometry import RunningMean
 from steersman.model.encode import Side, completion_tokens, forward_arguments, pad, prompt_tokens, text_tokens
 from steersman.model.handle import Handle
-from steersman.model.hooks import capturing
+from steersman.model.hooks import capturing, refuse_plans_by_row
 from steersman.model.progress import Progress
 from steersman.prompts import Example, Pair, content_hash
 from steersman.where import POINTS, Point, Site, Span, layer_at
@@ -150,6 +150,10 @@ def record_models(
             f"{other.width} and {other.depth}"
         )
     wanted = Span.parse(span)
+    if (model.tokenizer.bos_token_id, model.suffix) != (other.tokenizer.bos_token_id, other.suffix):
+        raise MismatchError(
+            "expected two models that begin a text and end a prompt alike, got other BOS tokens or chat templates"
+        )
     readers = [Reader(each, wanted, sites_of(each, layers, points), batch_size) for each in (model, other)]
     for text in texts:
         if readers[0].tokens(text) != readers[1].tokens(text):
@@ -223,6 +227,8 @@ class Reader:
             InputError: for a completion span without a completion.
         """
         if not example.prompt:
+            if self.span.name == "after_instruction":
+                raise InputError("expected prompts for the span after_instruction, got a plain text; take last or all")
             return text_tokens(self.model, example.completion), []
         head = prompt_tokens(self.model, example.prompt, self.system)
         if example.completion:
@@ -256,6 +262,7 @@ class Reader:
             order: in which they are read.
             notify: called with the number of texts after each batch.
         """
+        refuse_plans_by_row(self.model, "recording")
         for start in range(0, len(order), self.batch_size):
             chosen = list(order[start : start + self.batch_size])
             texts, lengths = [rows[i][0] + rows[i][1] for i in chosen], [len(rows[i][0]) for i in chosen]
@@ -268,7 +275,8 @@ class Reader:
                 mask = progress.mask(self.span).to(hidden.device)[..., None]
                 if not mask.any(1).all():
                     raise InputError(f"expected a span that selects a token of every text, got {self.span}")
-                read[site] = ((hidden * mask).sum(1) / mask.sum(1)).cpu()
+                # Not a product: what stands at padding may be infinite.
+                read[site] = (hidden.masked_fill(~mask, 0).sum(1) / mask.sum(1)).cpu()
                 norms, positions = hidden.norm(dim=-1), progress.positions.to(hidden.device)
                 self._later[site].add(norms[positions > 0][:, None].cpu())
                 self._first[site].add(norms[positions == 0][:, None].cpu())

@@ -101,6 +101,8 @@ def layer_at(place: int | float, depth: int) -> int:
     Raises:
         InputError: for a place outside the model.
     """
+    if not isinstance(place, int | float) or isinstance(place, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InputError(f"expected a layer as a number, got {place!r}")
     if isinstance(place, float):
         if not 0 <= place <= 1:
             raise InputError(f"expected a share of the depth from 0 to 1, got {place}")
@@ -179,10 +181,10 @@ class Span:
         if self.name not in get_args(SpanName):
             raise InputError(f"expected a span among {', '.join(SPANS)}, first(k), positions(i,j), got {self.name!r}")
         if self.name == "first" and not (len(self.numbers) == 1 and 1 <= self.numbers[0] <= LARGEST):
-            raise InputError(f"expected first(k) with k of at least 1, got {self.numbers}")
+            raise InputError(f"expected first(k) with k of at least 1, got {self}")
         if self.name == "positions":
             if not self.numbers or min(self.numbers) < 0 or max(self.numbers) > LARGEST:
-                raise InputError(f"expected at least one 0-based position, got {self.numbers[:10]}")
+                raise InputError(f"expected at least one 0-based position, as in positions(0,3), got {str(self)[:80]}")
             object.__setattr__(self, "numbers", tuple(sorted(set(self.numbers))))
         elif self.name != "first" and self.numbers:
             raise InputError(f"expected no numbers with the span {self.name!r}, got {self.numbers[:10]}")
@@ -218,8 +220,10 @@ class Span:
         """Return the span of an explicit mask over a text's tokens, the first one at index 0; false beyond its end.
 
         Raises:
-            InputError: for a mask that is nowhere true.
+            InputError: for a mask that is nowhere true, or of several texts.
         """
+        if torch.as_tensor(mask).ndim != 1:
+            raise InputError(f"expected the mask of one text, [seq], got shape {list(torch.as_tensor(mask).shape)}")
         return Span("positions", tuple(index for index, chosen in enumerate(mask) if bool(chosen)))
 
     def mask(

@@ -72,7 +72,7 @@ def cached(model, plans, sizes):
     """The same logits, from a pass over the prompts and cached passes of so many tokens each."""
     batch = pad(model, heads(model), [len(head) for head in heads(model)])
     written, mask, logits = torch.tensor(tails(model)), batch.mask, []
-    with steer(model, plans):
+    with steer(model, plans, prompt_lengths=batch.prompt_lengths.tolist()):
         cache = model.hf(**forward_arguments(model, batch), use_cache=True).past_key_values
         for chunk in written.split(sizes, 1):
             mask = torch.cat([mask, torch.ones_like(chunk)], 1)

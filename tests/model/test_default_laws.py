@@ -124,7 +124,7 @@ def test_one_full_pass_equals_cached_decoding_and_right_padding(default, plans):
     torch.testing.assert_close(logits(default, rows, plans, "right"), whole, **CLOSE)
     batch = pad(default, [head for head, _ in rows], [len(head) for head, _ in rows])
     written, mask, seen = torch.tensor([tail for _, tail in rows]), batch.mask, []
-    with torch.inference_mode(), steer(default, plans):
+    with torch.inference_mode(), steer(default, plans, prompt_lengths=batch.prompt_lengths.tolist()):
         cache = default.hf(**forward_arguments(default, batch), use_cache=True).past_key_values
         for chunk in written.split([1, 1, 2], 1):
             mask = torch.cat([mask, torch.ones_like(chunk)], 1)

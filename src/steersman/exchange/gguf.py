@@ -292,6 +292,8 @@ def _norms(
     stored = held.get("steersman.norms")
     same = model is None or (bool(origin.revision) and origin.revision == model.revision)
     if isinstance(stored, list) and len(stored) == len(vectors) and same:
+        if not all(isinstance(norm, int | float) for norm in stored):
+            raise FileError("expected numbers as 'steersman.norms', got others")
         return dict(zip(sorted(vectors), map(float, stored), strict=True)), ""
     if model is not None:
         measured = record(model, pairs("refusal")[:_MEASURED_ON], layers=sorted(vectors)).norms
@@ -310,7 +312,7 @@ def _origin(held: Mapping[str, Any], width: int, depth: int) -> Origin | None:
         Span.parse(origin.span)
     except (KeyError, TypeError, ValueError, RecursionError):
         return None
-    return origin if (origin.width, origin.depth) == (width, depth) else None
+    return origin if (origin.width, origin.depth) == (width, depth) and origin.n >= 0 else None
 
 
 def _foreign(held: Mapping[str, Any], model: Handle | None, width: int, depth: int) -> Origin:

@@ -21,7 +21,7 @@ from steersman.shapes import Vector
 ARCHITECTURE = "controlvector"
 LARGEST = 1 << 30
 """Bytes: 1,000 layers of a model 100,000 wide take 0.4 GB."""
-_NAME = re.compile(r"direction\.([0-9]{1,4})")
+_NAME = re.compile(r"direction\.(0|[1-9][0-9]{0,3})")
 
 VERSIONS = (2, 3)
 SCALAR_BYTES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}

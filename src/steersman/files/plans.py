@@ -5,7 +5,7 @@ the digest it had.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -44,6 +44,7 @@ def save_plan(plan: Plan, path: str | Path, *, force: bool = False) -> Path:
         InputError: for a step that could not be loaded: an edit that `EDITS` lacks, or numbers beyond float32.
     """
     target = check_target(path, force=force)
+    _check_unlike(plan.steps)
     tensors: dict[str, Vector] = {}
     for index, step in enumerate(plan):
         _check(step)
@@ -101,9 +102,13 @@ def _plan(artifact: Artifact) -> Plan:
         _check(steps[-1])
     if tensors:
         raise InputError(f"expected no vectors but those of the steps, got {', '.join(tensors)}")
+    _check_unlike(steps)
+    return Plan.of(steps)
+
+
+def _check_unlike(steps: Sequence[Step]) -> None:
     if len({step.what for step in steps}) != len(steps):
         raise InputError("expected steps that differ in more than their coefficient, got the same one twice")
-    return Plan.of(tuple(steps))
 
 
 def _step(record: Mapping[str, Any], vectors: Mapping[Role, Vector | None]) -> Step:

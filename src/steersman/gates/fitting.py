@@ -109,7 +109,12 @@ def _threshold(positive: Float[Tensor, " p"], negative: Float[Tensor, " m"], all
     highest = float(negative.sort(descending=True).values[allowed])
     both = torch.cat([positive, negative])
     above = both[both > highest]
-    return (highest + float(above.min())) / 2 if len(above) else highest + 1e-3 * float(both.std(unbiased=False))
+    if not len(above):
+        return highest + 1e-3 * float(both.std(unbiased=False))
+    lowest = float(above.min())
+    # As the float32 number that readings are compared with; between neighbours there is none.
+    middle = float(torch.tensor((highest + lowest) / 2, dtype=torch.float32))
+    return middle if middle < lowest else highest
 
 
 def _readings(gate: Gate, activations: Activations) -> tuple[Float[Tensor, " p"], Float[Tensor, " m"]]:

@@ -17,7 +17,7 @@ When = Literal["prompt", "token"]
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gate:
     """Lets a step act only where the activations at a site read above a threshold.
 
@@ -62,6 +62,10 @@ class Gate:
             raise InputError(f"expected a finite threshold and bias, got {self.threshold} and {self.bias}")
         if not torch.isfinite(self.vector).all() or not length(self.vector) > 0:
             raise InputError("expected a gate's vector of finite numbers and positive length")
+
+    def __repr__(self) -> str:
+        sense = "not above" if self.below else "above"
+        return f"Gate({self.measure} at {self.site}, by {self.when}, {sense} {self.threshold:.4g})"
 
     def read(self, activations: Rows) -> Float[Tensor, " n"]:
         """Return the readings of `[n, d]` activations, float32."""

@@ -1,8 +1,8 @@
 """Batched generation in which rows are independent: each has its own plan, its own seed, and leaves when it is done."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -62,11 +62,13 @@ class Generation:
         text: decoded, without special tokens.
         tokens: ids, without the one that ended it.
         finish: `stop` when the model ended it, `length` when the limit did.
+        gates: for each of its plan's gates that decide at the prompt's end, by the gate's site, whether it fired.
     """
 
     text: str
     tokens: tuple[int, ...]
     finish: Literal["stop", "length"]
+    gates: Mapping[str, bool] = field(default_factory=dict[str, bool], compare=False)
 
 
 @torch.inference_mode()
@@ -92,7 +94,7 @@ def generate_batch(
     alive = list(range(len(prompts)))
     draws = [_generator(sampling.seed, prompt) for prompt in prompts]
     processors = _processors(sampling)
-    with editing(model, plans, batch.prompt_lengths):
+    with editing(model, plans, batch.prompt_lengths) as active:
         output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
         history, mask = _without_padding(batch), batch.mask
         while True:
@@ -120,7 +122,8 @@ def generate_batch(
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
             output = model.hf(**_next_arguments(model, chosen, mask, cache), use_cache=True)
     texts = [model.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in written]
-    return [Generation(text, tuple(t), f) for text, t, f in zip(texts, written, finish, strict=True)]
+    gates = [active.fired_in(row, plan) for row, plan in enumerate(plans)]
+    return [Generation(*each) for each in zip(texts, map(tuple, written), finish, gates, strict=True)]
 
 
 def _next_arguments(model: Handle, chosen: Tensor, mask: Tensor, cache: Any) -> dict[str, Any]:

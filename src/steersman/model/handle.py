@@ -1,5 +1,8 @@
 """A loaded model with all that steering needs to know of it."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,6 +32,7 @@ class Handle:
         stop_tokens: ids that end a completion.
         suffix: number of tokens that the chat template sets after the user's words, with the generation prompt.
         under_way: the contexts that edit or capture at this moment, outermost first.
+        lock: held by the thread whose contexts are under way; hooks of PyTorch cannot come and go beside a pass.
     """
 
     hf: Any
@@ -42,6 +46,7 @@ class Handle:
     stop_tokens: frozenset[int] = field(default_factory=frozenset)
     suffix: int = 0
     under_way: list[Any] = field(default_factory=list, repr=False)
+    lock: Any = field(default_factory=threading.RLock, repr=False)
 
     @property
     def depth(self) -> int:
@@ -66,7 +71,8 @@ class Handle:
     @cached_property
     def reads_on(self) -> bool:
         """Whether several tokens behind a cache are read as they are in one pass; some state-space layers are not."""
-        return reads_on(self.hf)
+        with self.at_rest():
+            return reads_on(self.hf)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -75,7 +81,20 @@ class Handle:
         Raises:
             ModelError: when the blocks do not add two parts to the residual stream.
         """
-        return discover_parts(self.hf, self.layout)
+        with self.at_rest():
+            return discover_parts(self.hf, self.layout)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Run the body with every context under way paused: what is found out about the model is of the plain one."""
+        paused = list(self.under_way)
+        for active in paused:
+            active.paused += 1
+        try:
+            yield
+        finally:
+            for active in paused:
+                active.paused -= 1
 
     def place(self, site: Site) -> Place:
         """Return the module, and the side of it, that a site's activations pass.
@@ -107,6 +126,10 @@ class Handle:
         for step in plan:
             if step.coefficient:
                 step.check()
+            if step.span.name == "end":
+                raise InputError(
+                    f"expected a span that is known while a text is being written at {step.site}, got 'end'"
+                )
             if step.span.name == "after_instruction" and not self.suffix:
                 raise InputError(
                     f"expected a model with a chat template for the span after_instruction, got {self.name}, in which "

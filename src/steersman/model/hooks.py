@@ -1,5 +1,6 @@
 """Hooks on decoder blocks: editing and capturing, always as contexts that leave nothing behind."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from steersman.errors import MismatchError
 from steersman.model.handle import Handle
 from steersman.model.layout import hidden_of, uncompiled, with_hidden
 from steersman.model.operations import Editing, Operation, compile_plans
@@ -60,7 +62,7 @@ def applying(model: Handle, operations: Sequence[Operation], prompt_lengths: Ten
             work.setdefault(operation.site, ([], []))[1].append(operation)
         for site, (decisions, together) in sorted(work.items()):
             place = model.place(site)
-            stack.callback(_watch(place, _editor(place, decisions, together, active.progress)).remove)
+            stack.callback(_watch(place, active, _editor(place, decisions, together, active.progress)).remove)
         yield active
     active.check()
 
@@ -86,36 +88,57 @@ def capturing(
                 here = _by_row(hidden, active.progress)
                 take(site, (here if place.part is None else here[..., place.part]).detach(), active.progress)
 
-            stack.callback(_watch(place, look).remove)
+            stack.callback(_watch(place, active, look).remove)
         yield active
 
 
 def select_rows(model: Handle, index: Tensor) -> None:
     """Tell every context under way that row i of the next forward pass is row `index[i]` of the last."""
-    for active in model.under_way:
+    for active in around(model):
         active.select(index)
 
 
 def excuse_row(model: Handle, row: int) -> None:
     """Tell every context under way that a row ended by itself before anything was generated in it."""
-    for active in model.under_way:
+    for active in around(model):
         active.excused.add(row)
 
 
+def around(model: Handle) -> list[Editing]:
+    """Return this thread's contexts under way, outermost first."""
+    return [active for active in list(model.under_way) if active.here]
+
+
+def refuse_plans_by_row(model: Handle, verb: str) -> None:
+    """Return when no context under way holds a plan for every row, which a verb that forms batches would mix up.
+
+    Raises:
+        MismatchError: when one does.
+    """
+    if any(active.by_row for active in around(model)):
+        raise MismatchError(
+            f"expected one plan for all rows around {verb}, which forms batches of its own, got a plan for every row; "
+            "give the plans to the verb itself, or a batch size that holds all rows"
+        )
+
+
 def _enter(stack: ExitStack, model: Handle, active: Editing, prompt_lengths: Tensor | None, *, hooked: bool) -> None:
+    named = list(inspect.signature(model.layout.base.forward).parameters)
+
     def before(_module: Any, args: tuple[Any, ...], arguments: dict[str, Any]) -> None:
-        tokens = args[0] if args else arguments.get("input_ids")
-        if tokens is None:
-            tokens = arguments["inputs_embeds"]
-        active.progress.begin(arguments, tokens)
+        if active.here:
+            given = dict(zip(named, args, strict=False)) | arguments
+            tokens = given.get("input_ids")
+            active.progress.begin(given, given["inputs_embeds"] if tokens is None else tokens)
 
     active.progress.suffix, active.progress.bos = model.suffix, model.tokenizer.bos_token_id
+    stack.enter_context(model.lock)  # another thread's contexts wait
     model.under_way.append(active)
     stack.callback(model.under_way.remove, active)
     if prompt_lengths is not None:
         # A context around this one (a `steer` around `model.score`) learns from it where the prompts end.
-        for around in model.under_way:
-            progress = around.progress
+        for each in around(model):
+            progress = each.progress
             stack.callback(_restore, progress, progress.first_lengths, progress.told, progress.index)
             progress.first_lengths, progress.told, progress.index = prompt_lengths.cpu(), True, None
     if hooked:  # without hooks, what is compiled may run compiled
@@ -127,18 +150,18 @@ def _restore(progress: Progress, first_lengths: Tensor | None, told: bool, index
     progress.first_lengths, progress.told, progress.index = first_lengths, told, index
 
 
-def _watch(place: Place, change: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
-    """Hook a place: `change` sees the hidden states that pass there and may return others."""
+def _watch(place: Place, active: Editing, change: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+    """Hook a place: `change` sees the hidden states that pass there in the context's thread and may return others."""
     if place.side == "output":
 
         def after(_module: Any, _args: Any, output: Any) -> Any:
-            changed = change(hidden_of(output))
+            changed = change(hidden_of(output)) if active.here else None
             return None if changed is None else with_hidden(output, changed)
 
-        return place.module.register_forward_hook(after)
+        return _before_others(place.module, place.module.register_forward_hook(after))
 
     def before(_module: Any, args: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
-        changed = change(args[0] if args else arguments["hidden_states"])
+        changed = change(args[0] if args else arguments["hidden_states"]) if active.here else None
         if changed is None:
             return None
         return ((changed, *args[1:]), arguments) if args else (args, arguments | {"hidden_states": changed})
@@ -167,6 +190,18 @@ def _editor(
         return changed.reshape(given.shape)
 
     return change
+
+
+def _before_others(module: Any, handle: RemovableHandle) -> RemovableHandle:
+    """Let a hook act before everybody else's, behind our own: what transformers or the user captures is steered.
+
+    transformers captures hidden states with hooks that it leaves on the blocks.
+    """
+    hooks = module._forward_hooks
+    hooks[handle.id].steersman = True
+    for number in [number for number, hook in hooks.items() if not hasattr(hook, "steersman")]:
+        hooks.move_to_end(number)
+    return handle
 
 
 def _by_row(hidden: Tensor, progress: Progress) -> Tensor:

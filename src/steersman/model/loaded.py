@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from steersman.errors import InputError
 from steersman.model.generate import Generation, Sampling, generate_batch
 from steersman.model.handle import Handle
+from steersman.model.hooks import refuse_plans_by_row
 from steersman.model.score import Score, score_batch, score_options_batch
 from steersman.plan import Plan
 
@@ -49,7 +50,7 @@ class Model(Handle):
         sampling = Sampling(max_new_tokens, temperature, top_p, repetition_penalty, seed)
         texts: list[str] = []
         rows, row_plans = _rows(prompts, plans)
-        for part in _parts(len(rows), batch_size):
+        for part in _parts(self, "generate", len(rows), batch_size):
             texts += [g.text for g in self.complete(rows[part], row_plans[part], sampling, system)]
             if notify:
                 notify(part.stop - part.start)
@@ -86,7 +87,7 @@ class Model(Handle):
         if len(rows) != len(completions):
             raise InputError(f"expected one completion per prompt, got {len(completions)} for {len(rows)}")
         scores: list[Score] = []
-        for part in _parts(len(rows), batch_size):
+        for part in _parts(self, "score", len(rows), batch_size):
             scores += score_batch(self, rows[part], completions[part], row_plans[part], system)
         return scores
 
@@ -112,7 +113,7 @@ class Model(Handle):
         if len(rows) != len(options):
             raise InputError(f"expected options for every prompt, got {len(options)} for {len(rows)}")
         scores: list[list[Score]] = []
-        for part in _parts(len(rows), batch_size):
+        for part in _parts(self, "score_options", len(rows), batch_size):
             scores += score_options_batch(self, rows[part], options[part], row_plans[part], system)
         return scores
 
@@ -135,7 +136,9 @@ def _rows(prompts: str | Sequence[str], plans: Plans) -> tuple[list[str], list[P
     return texts, each
 
 
-def _parts(count: int, size: int) -> list[slice]:
+def _parts(model: Handle, verb: str, count: int, size: int) -> list[slice]:
     if size < 1:
         raise InputError(f"expected a batch size of at least 1, got {size}")
+    if count > size:
+        refuse_plans_by_row(model, verb)
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]

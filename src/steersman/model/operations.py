@@ -1,7 +1,9 @@
 """Plans of a batch as operations: one edit at one site, for the rows that ask for it."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,8 +44,10 @@ class Operation:
     applied: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.considered = torch.zeros(len(self.rows), dtype=torch.long)
-        self.applied = self.considered.clone()
+        # Counters of their own kind: a context entered in inference mode may be used outside it.
+        with torch.inference_mode(False):
+            self.considered = torch.zeros(len(self.rows), dtype=torch.long)
+            self.applied = torch.zeros(len(self.rows), dtype=torch.long)
 
     def __call__(self, hidden: Tensor, progress: Progress) -> Tensor:
         """Return the hidden states, edited in the span of the rows concerned and bit-identical elsewhere."""
@@ -72,9 +76,9 @@ class Operation:
         return hidden.index_copy(0, here, self._edited(hidden[here], index[chosen], mask[here]))
 
     def _edited(self, hidden: Tensor, index: Tensor, mask: Tensor) -> Tensor:
-        device = hidden.device
-        vectors, coefficients = self.vectors[index].to(device), self.coefficients[index].to(device)
-        second = None if self.seconds is None else self.seconds[index].to(device)
+        kind: dict[str, Any] = {"device": hidden.device, "dtype": hidden.dtype}
+        vectors, coefficients = self.vectors[index].to(**kind), self.coefficients[index].to(**kind)
+        second = None if self.seconds is None else self.seconds[index].to(**kind)
         return torch.where(mask[..., None], self.edit(hidden, vectors, coefficients, second), hidden)
 
     def _index(self, batch: int, progress: Progress) -> Tensor:
@@ -99,12 +103,21 @@ class Editing:
         progress: where the forward pass at hand stands.
         decisions: one for each gate.
         excused: first rows that ended by themselves before their span began: nothing was left to edit in them.
+        thread: whose forward passes it concerns; those of others pass untouched.
+        paused: above 0 while the plain model is being probed.
     """
 
     operations: list[Operation] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     decisions: list[Decision] = field(default_factory=list)
     excused: set[int] = field(default_factory=set)
+    thread: int = field(default_factory=threading.get_ident)
+    paused: int = 0
+
+    @property
+    def here(self) -> bool:
+        """Whether the forward pass at hand is one of its own thread's, and not a probe of the plain model."""
+        return threading.get_ident() == self.thread and not self.paused
 
     @property
     def applications(self) -> dict[str, int]:
@@ -116,15 +129,32 @@ class Editing:
 
     @property
     def fired(self) -> dict[str, list[bool]]:
-        """By gate (its site), for every row of the batch as it was first given, whether it let its steps act.
+        """By gate, for every row of the batch as it was first given, whether it let its steps act.
 
-        A gate that decides by token has no row's decision to tell; `applications` counts what it let through.
+        A gate is called by its site; where several read there, with the beginning of its digest behind it. A gate that
+        decides by token has no row's decision to tell; `applications` counts what it let through.
         """
+        told = [decision for decision in self.decisions if decision.fired is not None]
+        sites = [decision.gate.site for decision in told]
         return {
-            str(decision.gate.site): decision.fired.tolist()
-            for decision in self.decisions
+            f"{site}#{decision.gate.digest[:8]}" if sites.count(site) > 1 else str(site): decision.fired.tolist()
+            for site, decision in zip(sites, told, strict=True)
             if decision.fired is not None
         }
+
+    def fired_in(self, row: int, plan: Plan) -> dict[str, bool]:
+        """Return, for each of one row's gates that decide at the prompt's end, by its site, whether it fired."""
+        wanted = {step.gate.digest for step in plan if step.gate is not None and step.coefficient}
+        return {
+            str(decision.gate.site): bool(decision.fired[row])
+            for decision in self.decisions
+            if decision.gate.digest in wanted and decision.fired is not None
+        }
+
+    @property
+    def by_row(self) -> bool:
+        """Whether it holds a plan for every row, and not one for all."""
+        return any(len(operation.rows) > 1 for operation in self.operations)
 
     def select(self, index: Tensor) -> None:
         """Keep (or repeat) rows of a cached batch: row i of the next forward pass is row `index[i]` of the last."""

@@ -27,6 +27,8 @@ class Progress:
         told: whether those were given, and not read from the first pass.
         index: `[batch]` which first row each row is now; `None` while none has been dropped or repeated.
         turn: how many passes without a cached past have begun.
+        end: positions that the last pass reached, padding counted.
+        doubt: why nobody can tell where the prompts end, where that is so; empty otherwise.
     """
 
     suffix: int = 0
@@ -38,12 +40,19 @@ class Progress:
     told: bool = False
     index: Tensor | None = None
     turn: int = 0
+    end: int = 0
+    doubt: str = ""
 
     def begin(self, arguments: dict[str, Any], tokens: Tensor) -> None:
         """Take the arguments of one forward pass in: `tokens` is `[batch, seq]` or `[batch, seq, d]`."""
         batch, length = tokens.shape[0], tokens.shape[1]
         cache = arguments.get("past_key_values")
         past = int(cache.get_seq_length()) if cache is not None and hasattr(cache, "get_seq_length") else 0
+        if arguments.get("cache_params") is not None:
+            raise MismatchError(
+                "expected a cache that tells how long its past is, got one that does not (a state-space model's); "
+                "give use_cache=False"
+            )
         mask = arguments.get("attention_mask")
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             raise MismatchError(
@@ -58,7 +67,11 @@ class Progress:
             counted = mask.long().cumsum(1) - 1
             positions = counted.masked_fill(mask == 0, -1)[:, past:]
         if self.first_lengths is None or (past == 0 and not self.told):
-            self.first_lengths = positions.max(1).values + 1
+            # A new text: whatever rows were kept of the last one.
+            self.first_lengths, self.index, self.doubt = positions.max(1).values + 1, None, ""
+        elif not self.told and past and (length > 1 or past != self.end):
+            # A prompt in pieces, a draft taken back, a second text behind a kept cache: all look like this.
+            self.doubt = f"a pass of {length} tokens followed {past} cached ones"
         lengths = self.first_lengths.to(positions.device)
         lengths = lengths if self.index is None else lengths[self.index.to(positions.device)]
         if lengths.shape[0] != batch:
@@ -68,15 +81,36 @@ class Progress:
             )
         self.positions, self.prompt_lengths = positions, lengths
         self.turn += past == 0
-        # Of embeddings nobody can tell what token they were: their first position counts as a beginning.
+        self.end = past + length
         first = positions == 0
-        self.begins = first.any(1) if tokens.ndim == 3 else (first & (tokens == self.bos)).any(1)
+        if self.bos is None:
+            self.begins = torch.zeros(batch, dtype=torch.bool, device=positions.device)
+        else:
+            # Of embeddings nobody can tell what token they were: their first position counts as a beginning.
+            self.begins = first.any(1) if tokens.ndim == 3 else (first & (tokens == self.bos)).any(1)
 
     def mask(self, span: Span) -> Tensor:
-        """Return `[batch, seq]` bool: which positions of the pass at hand belong to a span."""
+        """Return `[batch, seq]` bool: which positions of the pass at hand belong to a span.
+
+        Raises:
+            MismatchError: when the span depends on where the prompts end, and nobody said where.
+        """
         assert self.positions is not None
         assert self.prompt_lengths is not None
+        if span.name not in ("all", "first", "positions", "end"):
+            self.know(f"the span {span}")
         return span.mask(self.positions, self.prompt_lengths, self.suffix, self.begins)
+
+    def know(self, what: str) -> None:
+        """Return when it is known where the prompts end.
+
+        Raises:
+            MismatchError: when it is not, naming what asks for it.
+        """
+        if self.doubt:
+            raise MismatchError(
+                f"expected to know where the prompts end for {what}, but {self.doubt}; give prompt_lengths"
+            )
 
     @property
     def rows(self) -> Tensor:
@@ -116,6 +150,7 @@ class Decision:
             batch, length, _ = hidden.shape
             self.tokens = self.gate.fires(hidden.reshape(batch * length, -1)).reshape(batch, length)
             return
+        progress.know(f"the gate at {self.gate.site}")
         if self.decided is None or self.fired is None or self.turn != progress.turn:
             self.decided = torch.zeros(len(progress.first_lengths), dtype=torch.bool)
             self.fired, self.turn = self.decided.clone(), progress.turn

@@ -51,6 +51,8 @@ def score_batch(
     """
     heads: list[list[int]] = []
     tails: list[list[int]] = []
+    if not all(prompts) and any(step.span.name == "after_instruction" for plan in plans for step in plan):
+        raise InputError("expected a prompt for the span after_instruction, got a plain text, which has no instruction")
     for prompt, completion in zip(prompts, completions, strict=True):
         tail = completion_tokens(model, completion)
         head = prompt_tokens(model, prompt, system) if prompt else _beginning(model, system)
