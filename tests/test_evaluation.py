@@ -8,14 +8,14 @@ import pytest
 
 from fakes import FakeEngine
 from steersman import evaluation
-from steersman.errors import InputError
+from steersman.errors import InputError, InterventionError
 from steersman.evaluation import Measured, evaluate, summarise
 from steersman.maths.statistics import mean_interval, paired_difference, wilson
 from steersman.model.generate import Sampling
 from steersman.prompts import Passage, PromptItem, Question
 from steersman.runs import ItemStore
 from steersman.tasks import CompletionTask, FluencyTask, KnowledgeTask, Metric, Outcome, Setting
-from tiny import plan
+from tiny import plan, tiny_model
 
 PROMPTS = [PromptItem(f"p{i}", f"prompt {i}") for i in range(7)]
 QUESTIONS = [Question(f"q{i}", "sums", f"question {i}", ("a", "b", "c", "d"), i % 4) for i in range(4)]
@@ -235,3 +235,60 @@ def test_another_engine_shares_nothing():
     evaluate(fresh, TASKS, SETTINGS)
     assert engine.log == fresh.log
     assert len(store) == 2 * ITEMS * len(SETTINGS)
+
+
+# Steps that nothing can apply.
+
+
+def late(coefficient=1.0):
+    return [SETTINGS[0], Setting("steered", plan(1, span="generated", coefficient=coefficient), site="resid_post.1")]
+
+
+def test_a_span_without_a_token_is_refused_before_anything_runs(monkeypatch):
+    model = tiny_model("llama", chat=True)
+    store: dict[str, Outcome] = {}
+    match = "for the task knowledge, whose options are one token long, got 'generated'.* --task, or another span"
+    with pytest.raises(InputError, match=match):
+        evaluate(model, TASKS, late(), store=store)
+    assert store == {}
+    # A step that does nothing, a task with longer texts and an engine whose tokens nobody knows are let through.
+    for engine, tasks, settings in (
+        (model, TASKS[1:2], late(0.0)),
+        (model, TASKS[2:], late()),
+        (FakeEngine(), TASKS, late()),
+    ):
+        assert len(evaluate(engine, tasks, settings).measured) == len(tasks) * 2
+
+
+def test_options_of_several_tokens_hold_generated_ones():
+    model = tiny_model("llama", chat=True)
+    plain = model.tokenizer
+
+    class Pieces:
+        """Every letter takes two tokens."""
+
+        def __getattr__(self, name):
+            return getattr(plain, name)
+
+        def __call__(self, text, **how):
+            return plain(text + " ", **how)
+
+    pieces = replace(model, tokenizer=Pieces())
+    assert len(evaluate(pieces, TASKS[1:2], late()).measured) == 2
+
+
+def test_a_step_that_was_never_applied_is_said_with_its_task():
+    engine = FakeEngine()
+
+    def failing(*_, **__):
+        raise InterventionError("steering was asked for at resid_post.1 (rows 0, 2) and never applied: no token")
+
+    engine.score_options = failing
+    store: dict[str, Outcome] = {}
+    match = (
+        "^task knowledge, unsteered arm, items 0 to 2: steering was asked for at resid_post.1 and never applied: "
+        "no token; choose other tasks with --task, or another span$"
+    )
+    with pytest.raises(InterventionError, match=match):
+        evaluate(engine, TASKS, SETTINGS, store=store)
+    assert len(store) == len(PROMPTS)  # what was finished is kept

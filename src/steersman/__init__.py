@@ -4,7 +4,7 @@ import steersman as sm
 
 model = sm.load()
 direction = sm.MeanDifference().fit(sm.record(model, sm.pairs("refusal")))
-with sm.steer(model, sm.Plan(direction.at(11), coefficient=0.3)):
+with sm.steer(model, sm.Plan(direction.at(12), coefficient=0.3)):
 ...  # any Hugging Face call on model.hf is steered here
 """
 

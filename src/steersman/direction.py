@@ -150,7 +150,9 @@ class Direction:
             chosen = largest if dimensions is None else list(dimensions)
             if count < 1 or not chosen or len(set(chosen)) >= width or not all(0 <= index < width for index in chosen):
                 asked = f"the largest {count}" if dimensions is None else str(list(dimensions)[:10])
-                raise InputError(f"expected some, not all, of coordinates 0 to {width - 1} to mask, got {asked} at {site}")
+                raise InputError(
+                    f"expected some, not all, of coordinates 0 to {width - 1} to mask, got {asked} at {site}"
+                )
             vectors[site] = vector.clone()
             vectors[site][chosen] = 0.0
         words = f"largest {count}" if dimensions is None else ", ".join(map(str, dimensions))

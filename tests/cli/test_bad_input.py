@@ -44,7 +44,7 @@ EVERY = ("extract", *STEERING)
         (["models", "surplus"], "unexpected extra argument"),
         (["extract"], "Missing option '--out'"),
         (["generate", "--direction", "x"], "Missing argument"),
-        (["generate", "Hi"], "Missing option '--direction'"),
+        (["generate", "Hi"], "expected --direction or --plan, exactly one of both, got neither"),
         (["generate", "Hi", "--direction"], "'--direction' requires an argument"),
         (["sweep", "--direction", "x"], "Missing option '--coefficients'"),
         (["generate", "Hi", "--direction", "x", "--coefficient", "much"], "Invalid value for '--coefficient'"),
@@ -329,7 +329,7 @@ def test_steering_that_did_not_happen_is_exit_code_1(steersman, commands, monkey
     def failing(*_, **__):
         raise InterventionError("resid_post.1 was asked for\nand never applied")
 
-    monkeypatch.setattr(Model, "generate", failing)
+    monkeypatch.setattr(Model, "complete", failing)
     refused(steersman(*commands["generate"]), "resid_post.1 was asked for and never applied", code=1)
 
 

@@ -9,6 +9,7 @@ from steersman.cli import app
 from steersman.files import load_direction, save_direction
 from steersman.maths.geometry import cosine
 from steersman.methods import MeanDifference
+from steersman.model.generate import Generation
 from steersman.model.load import load
 from steersman.model.loaded import Model
 from steersman.plan import Plan
@@ -115,10 +116,16 @@ def test_generate_prints_what_the_verb_returns(steersman, commands, folder, mode
 
 
 def test_brackets_are_text_not_markup(steersman, commands, monkeypatch):
-    monkeypatch.setattr(Model, "generate", lambda *_, **__: ["[red]plain[/red]", "[/nothing] [link=x]steered"] * 2)
+    texts = [Generation(text, (), "stop") for text in ("[red]plain[/red]", "[/nothing] [link=x]steered")]
+    monkeypatch.setattr(Model, "complete", lambda *_, **__: texts * 2)
     done = steersman(*commands["generate"])
     assert done.code == 0
-    for text in ("What is [bold]that[/bold]?", "[red]plain[/red]", "[/nothing] [link=x]steered", "steered: layer 1"):
+    for text in (
+        "What is [bold]that[/bold]?",
+        "[red]plain[/red]",
+        "[/nothing] [link=x]steered",
+        "steered: add 0.3 norm at layer 1",
+    ):
         assert text in done.out
 
 

@@ -96,7 +96,15 @@ def test_a_gate_lets_through_what_reads_above_its_threshold(generated, model, fo
     texts, steps = generated(*flags, "--coefficient", "3")
     gate = Gate(Site(0), second.vectors[Site(0)], 0.5, when)
     plan = Plan(held.at(1), coefficient=3.0, gate=gate)
-    assert steps == plan.describe()
+    (step,) = steps
+    assert {key: step[key] for key in plan.describe()[0]} == plan.describe()[0]
+    assert (step["gate"], step["gate_threshold"]) == ("resid_post.0", 0.5)
+    assert (step["gate_when"], step["gate_measure"], step["gate_bias"], step["gate_below"]) == (
+        when,
+        "projection",
+        0.0,
+        False,
+    )
     assert texts == model.generate(PROMPTS, plan, max_new_tokens=6)
 
 
@@ -117,11 +125,20 @@ def test_a_gate_lets_through_what_reads_above_its_threshold(generated, model, fo
         (["--toward", "SECOND"], "expected --toward FILE with --edit rotate and with no other edit"),
         (["--edit", "rotate", "--toward", "none.safetensors"], "expected a direction file, got 'none.safetensors'"),
         (["--edit", "rotate", "--toward", "FIRST"], "expected two directions that span a plane, got parallel ones"),
-        (["--everywhere", "--layer", "0,1", "--edit", "ablate"], "expected a direction with one site to spread, got 2"),
-        (["--gate", "SECOND"], "expected --gate-threshold beside --gate, got none; gates.fit_gate finds one"),
+        (
+            ["--everywhere", "--layer", "0,1", "--edit", "ablate"],
+            r"expected one site for --layer, got 2; give one with --layer, such as resid_post\.0",
+        ),
+        (
+            ["--gate", "SECOND"],
+            "expected --gate-threshold beside --gate, got none; in Python, sm.gates.fit_gate finds one",
+        ),
         (["--gate-threshold", "1"], "expected --gate FILE beside the gate's other options, got none"),
         (["--gate-layer", "1"], "expected --gate FILE beside the gate's other options, got none"),
-        (["--gate", "SECOND", "--gate-threshold", "1", "--gate-layer", "0,1"], "expected one layer for --gate-layer"),
+        (
+            ["--gate", "SECOND", "--gate-threshold", "1", "--gate-layer", "0,1"],
+            "expected one site for --gate-layer, got 2; give one with --gate-layer",
+        ),
         (["--gate", "SECOND", "--gate-threshold", "1", "--gate-layer", "3"], "expected a gate that reads no later"),
         (["--gate", "SECOND", "--gate-threshold", "nan"], "expected a finite threshold and bias, got nan"),
         (
@@ -139,4 +156,4 @@ def test_a_slip_is_said_in_a_line(steersman, commands, folder, second, arguments
 def test_the_head_of_the_table_names_edit_and_place(steersman, commands):
     done = steersman(*commands["generate"], "--edit", "ablate", "--everywhere")
     assert done.code == 0
-    assert "steered: everywhere, ablate 1" in " ".join(done.out.split())
+    assert "steered: ablate 1 everywhere" in " ".join(done.out.split())

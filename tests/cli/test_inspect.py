@@ -95,10 +95,8 @@ def test_massive_coordinates_are_warned_of_on_stderr(steersman, tmp_path):
     path = save_direction(replace(held, vectors=held.vectors | {Site(2): peaked}), tmp_path / "peaked.safetensors")
     done = steersman("inspect", path)
     assert done.code == 0
-    assert done.err.startswith(
-        "warning: peaked: 2 coordinates hold more than 20% of the vector's energy at resid_post.2 "
-    )
-    assert ".masked()" in done.err
+    assert done.err.startswith("warning: peaked: ")
+    assert "resid_post.2" in done.err
     assert json.loads(steersman("inspect", path, "--json").out)["directions"]["peaked"]["warning"] in done.err
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +21,9 @@ from rich.progress import (
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
+WIDE = 200
+"""Columns of a table where stdout is no terminal, so that nothing is cut in a file or a pipe."""
+
 
 def say(text: str) -> None:
     """Print a line for people, on stderr, so that stdout stays clean for results."""
@@ -30,6 +33,17 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """Print a result on stdout."""
     out.print(text, markup=False, highlight=False)
+
+
+def show_table(table: RenderableType) -> None:
+    """Print a table on stdout: as wide as the terminal, or wide enough for all of it where that is none."""
+    console = out if on_terminal() else Console(soft_wrap=True, width=WIDE)
+    console.print(table)
+
+
+def on_terminal() -> bool:
+    """Return whether stdout is a terminal; rich would also say so of a file where FORCE_COLOR is set."""
+    return sys.stdout.isatty()
 
 
 def show_json(content: Any) -> None:
@@ -68,7 +82,7 @@ class Bars:
         if stage not in self._stages:
             self._stages[stage] = self._progress.add_task(stage, total=total)
             if self._progress.disable:
-                say(f"{stage}: {total} items")
+                say(f"{stage}: {total} item{'' if total == 1 else 's'}")
         self._progress.update(self._stages[stage], completed=done, total=total)
 
 

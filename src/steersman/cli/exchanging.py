@@ -6,38 +6,35 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from steersman.cli.console import out, say, show_json
+from steersman.cli.console import say, show_json, show_table
 from steersman.cli.options import (
     AsJson,
     Device,
+    DirectionName,
     Dtype,
     Force,
-    Layers,
     ModelName,
+    Places,
+    PlanFile,
     UnitName,
-    direction_at,
     one_of,
     open_model,
-    usual_layer,
 )
+from steersman.cli.places import check_fit, check_writable, is_artifact, one_site_at, sites_at
+from steersman.cli.planning import source_named
 from steersman.direction import Direction
 from steersman.edits import Ablate, Add
 from steersman.errors import InputError
 from steersman.exchange.baking import bake, check_folder
 from steersman.exchange.card import Guidance
 from steersman.exchange.gguf import export_gguf, import_gguf
-from steersman.exchange.hub import FILENAME, find_direction, is_address, load_direction_from_hub, push
-from steersman.files import check_target, load_plan, save_direction
+from steersman.exchange.hub import FILENAME, is_address, load_direction_from_hub, push
+from steersman.files import check_target, save_direction
 from steersman.plan import Plan
-from steersman.where import layers_in
 
 FORMATS = ("gguf", "folder")
 EDITS = {"add": Add(), "ablate": Ablate()}
 """That a model's weights can hold."""
-Source = Annotated[
-    str | None, typer.Option("--direction", help="A direction file, or owner/name[@revision] on the Hugging Face hub.")
-]
-PlanFile = Annotated[Path | None, typer.Option("--plan", help="A plan file instead, with coefficients of its own.")]
 Coefficient = Annotated[
     float | None, typer.Option("--coefficient", help="How strongly, in the unit; it is written into what is exported.")
 ]
@@ -57,7 +54,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
-    direction: Source = None,
+    direction: DirectionName = None,
     plan: PlanFile = None,
     form: Annotated[
         str | None,
@@ -65,9 +62,9 @@ def export(
     ] = None,
     destination: Annotated[Path | None, typer.Option("--out", help="The .gguf file, or the new folder.")] = None,
     coefficient: Coefficient = None,
-    unit: UnitName = "norm",
-    layer: Layers = None,
-    edit: Annotated[str, typer.Option("--edit", help="Of a folder: add or ablate.")] = "add",
+    unit: UnitName = None,
+    layer: Places = None,
+    edit: Annotated[str | None, typer.Option("--edit", help="Of a folder: add (if not given) or ablate.")] = None,
     everywhere: Everywhere = False,
     target: Annotated[
         str | None, typer.Option("--push", help="owner/name on the hub, with HF_TOKEN in the environment.")
@@ -89,40 +86,37 @@ def export(
         raise InputError("expected --direction or --plan, one of both, to export")
     if (form is None) == (target is None):
         raise InputError("expected --format gguf, --format folder or --push owner/name, one of them")
-    if target is not None:
-        if direction is None:
-            raise InputError("expected --direction to push to the hub, got a plan")
-        held = find_direction(direction)
+    if target is not None and plan is not None:
+        raise InputError("expected --direction to push to the hub, got a plan")
+    if target is None and destination is None:
+        raise InputError("expected --out, a file or a folder to export to")
+    if form is not None:
+        one_of("--format", form, FORMATS)
+    options = {"coefficient": coefficient, "unit": unit, "layer": layer, "edit": edit, "everywhere": everywhere or None}
+    _check_edit(form, edit, everywhere)
+    if form == "folder" and destination is not None:
+        check_folder(destination, force=force)
+    held = source_named(direction, plan, options)
+    check_writable(destination)
+    if isinstance(held, Direction) and target is not None:
         guidance = None
         if coefficient is not None:
-            guidance = Guidance(_layers(held, layer)[0], coefficient, unit)
+            guidance = Guidance(sites_at(held, layer).sites[0].layer, coefficient, unit or "norm")
         card = {"licence": licence, "base_model": base_model, "guidance": guidance}
         pushed = push(held, target, private=not public, filename=file, force=force, **card)
         _tell(vars(pushed), f"pushed {pushed.repository}@{pushed.revision[:12]}: {', '.join(pushed.files)}", as_json)
-        return
-    if destination is None:
-        raise InputError("expected --out, a file or a folder to export to")
-    if one_of("--format", form or "", FORMATS) == "gguf":
-        if edit != "add" or everywhere:
-            raise InputError("expected --edit add for a GGUF control vector, which can hold nothing else")
-        source = load_plan(plan) if plan else _at(find_direction(direction or ""), layer)
-        made = export_gguf(source, destination, coefficient=coefficient, unit=unit, force=force)
+    elif form == "gguf" and destination is not None:
+        source = sites_at(held, layer) if isinstance(held, Direction) else held
+        made = export_gguf(source, destination, coefficient=coefficient, unit=unit or "norm", force=force)
         _tell(vars(made), f"{made.path}: {made.words}", as_json)
-        return
-    check_folder(destination, force=force)
-    if plan is not None and coefficient is not None:
-        raise InputError("expected no --coefficient beside --plan, which has its own")
-    held = load_plan(plan) if plan else find_direction(direction or "")
-    if not isinstance(held, Plan) and one_of("--edit", edit, EDITS) == "add" and coefficient is None:
-        raise InputError("expected --coefficient, how strongly the model is to be steered for good")
-    loaded = open_model(model, dtype, device)
-    if not isinstance(held, Plan):
-        at = direction_at(held, layer, loaded)
-        strength = 1.0 if coefficient is None else coefficient
-        held = Plan(at.everywhere() if everywhere else at, EDITS[edit], coefficient=strength, unit=unit)
-    say("writing the folder, then comparing it with the steered model")
-    baked = bake(loaded, held, destination, force=force)
-    _tell(vars(baked), f"{baked.folder}: {baked.words}", as_json)
+    elif destination is not None:
+        made = _plan(held, coefficient, unit, layer, edit, everywhere) if isinstance(held, Direction) else held
+        loaded = open_model(model, dtype, device)
+        if isinstance(held, Direction):
+            check_fit(held, loaded)
+        say("writing the folder, then comparing it with the steered model")
+        baked = bake(loaded, made, destination, force=force)
+        _tell(vars(baked), f"{baked.folder}: {baked.words}", as_json)
 
 
 def import_(
@@ -143,6 +137,9 @@ def import_(
 ) -> None:
     """Read a direction that others wrote, and save it as a direction file."""
     check_target(destination, force=force)
+    if is_artifact(Path(source).expanduser(), "steersman direction"):
+        raise InputError(f"expected a GGUF control vector, got {source!r}, a direction file already: use it as it is")
+    check_writable(destination)
     if not Path(source).exists() and is_address(source):
         direction = load_direction_from_hub(source, file)
     else:
@@ -163,18 +160,36 @@ def import_(
     table = Table("site", "vector norm", "residual norm", box=None)
     for row in rows:
         table.add_row(str(row["site"]), f"{row['vector_norm']:.4g}", f"{row['residual_norm']:.4g}")
-    out.print(table)
+    show_table(table)
     say(f"{direction.method}; coefficient 1 --unit raw does what the file does; saved to {destination}")
 
 
-def _at(direction: Direction, layer: list[str] | None) -> Direction:
-    return direction.at(*_layers(direction, layer))
+def _check_edit(form: str | None, edit: str | None, everywhere: bool) -> None:
+    """Refuse an edit that the form cannot hold, and --everywhere of anything but an ablation."""
+    if edit is not None:
+        one_of("--edit", edit, EDITS)
+    if form == "gguf" and edit not in (None, "add"):
+        raise InputError("expected --edit add for a GGUF control vector, which can hold nothing else")
+    if form == "gguf" and everywhere:
+        raise InputError("expected no --everywhere for a GGUF control vector, which is added at the layers of --layer")
+    if everywhere and edit != "ablate":
+        raise InputError(f"expected --everywhere with --edit ablate, got it with --edit {edit or 'add'}")
 
 
-def _layers(direction: Direction, layer: list[str] | None) -> list[int]:
-    if layer == ["all"]:
-        return sorted({site.layer for site in direction.sites})
-    return layers_in(",".join(layer), direction.origin.depth) if layer else [usual_layer(direction)]
+def _plan(
+    held: Direction,
+    coefficient: float | None,
+    unit: str | None,
+    layer: list[str] | None,
+    edit: str | None,
+    everywhere: bool,
+) -> Plan:
+    """Return the plan that is to be written into the weights."""
+    if edit != "ablate" and coefficient is None:
+        raise InputError("expected --coefficient, how strongly the model is to be steered for good")
+    at = one_site_at(held, layer, "--layer").everywhere() if everywhere else sites_at(held, layer)
+    strength = 1.0 if coefficient is None else coefficient
+    return Plan(at, EDITS[edit or "add"], coefficient=strength, unit=unit or "norm")
 
 
 def _tell(record: dict[str, Any], words: str, as_json: bool) -> None:

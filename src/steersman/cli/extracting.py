@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from steersman.cli.console import Bars, counting, out, say, show_json
+from steersman.cli.console import Bars, counting, say, show_json, show_table
 from steersman.cli.options import AsJson, Device, Dtype, Force, Layers, ModelName, layers_asked, one_of, open_model
+from steersman.cli.places import check_writable
 from steersman.cli.sources import LIMIT, Wanted, material
 from steersman.direction import Direction
 from steersman.files import check_target, save_direction
@@ -15,6 +16,15 @@ from steersman.methods import METHODS, massive_warning
 from steersman.where import POINTS, Site, Span
 
 EXAMPLE = "Example: steersman extract --concept cheerful --opposite gloomy --out cheerful.safetensors"
+
+
+def two_words(words: tuple[str, str] | None) -> tuple[str, str] | None:
+    """Return the two words, where neither is the next option, taken in for want of a second word."""
+    for word in words or ():
+        if word.startswith("--"):
+            raise typer.BadParameter(f"expected two words, such as --words Love Hate, got the option {word} as one")
+    return words
+
 
 Out = Annotated[Path, typer.Option("--out", help="File to write, ending in .safetensors.")]
 Pairs = Annotated[str | None, typer.Option("--pairs", help="refusal, honesty, or a JSONL file of pairs.")]
@@ -31,7 +41,8 @@ Concept = Annotated[
 ]
 Opposite = Annotated[str | None, typer.Option("--opposite", help="What to steer away from, such as gloomy.")]
 Words = Annotated[
-    tuple[str, str] | None, typer.Option("--words", help="Two words or short phrases, such as Love Hate: one pair.")
+    tuple[str, str] | None,
+    typer.Option("--words", callback=two_words, help="Two words or short phrases, such as Love Hate: one pair."),
 ]
 Items = Annotated[
     Path | None, typer.Option("--items", help="JSONL of questions with an answer that matches a behaviour and one not.")
@@ -103,6 +114,7 @@ def extract(
     found = material(wanted, lambda name: open_model(name, dtype, device))
     where = Span.parse(span or found.span)
     check_target(destination, force=force)
+    check_writable(destination)
     loaded = open_model(model, dtype, device)
     layers = layers_asked(layer, loaded)
     with Bars() as bars, counting(bars, "record", found.count) as notify:
@@ -132,7 +144,7 @@ def present(direction: Direction, what: str, destination: Path, as_json: bool) -
     if as_json:
         show_json({"file": str(destination), "method": direction.method, "of": what, "layers": rows})
         return
-    table = Table("layer", "vector norm", "residual norm", "separation (AUROC)", "split-half cosine", box=None)
+    table = Table("layer", "vector norm", "residual norm", "held-out AUROC", "split-half cosine", box=None)
     for row, site in zip(rows, direction.sites, strict=True):
         cells = (row["separation"], row["split_half_cosine"])
         table.add_row(
@@ -141,5 +153,6 @@ def present(direction: Direction, what: str, destination: Path, as_json: bool) -
             f"{row['residual_norm']:.1f}",
             *("-" if cell is None else f"{cell:.3f}" for cell in cells),
         )
-    out.print(table)
-    say(f"{direction.method} of {what} at {len(rows)} sites, saved to {destination}")
+    show_table(table)
+    sites = f"{len(rows)} site{'s' if len(rows) > 1 else ''}"
+    say(f"{direction.method} of {what} at {sites}, saved to {destination}")

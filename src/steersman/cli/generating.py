@@ -1,42 +1,45 @@
 """The command that steers: generate."""
 
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from steersman.cli.console import out, show_json
+from steersman.cli.console import on_terminal, say, show_json, show_table
 from steersman.cli.options import (
     AsJson,
     Device,
     DirectionName,
     Dtype,
-    Layers,
+    Force,
     ModelName,
+    Places,
+    PlanFile,
     SpanText,
     UnitName,
-    direction_at,
-    one_of,
     open_model,
 )
-from steersman.direction import Direction
-from steersman.edits import Ablate, Add, AddKeepingNorm, Clamp, Edit, Rotate
-from steersman.edits.clamp import Side as ClampSide
-from steersman.errors import InputError
-from steersman.exchange import find_direction
-from steersman.files import load_direction
-from steersman.gates import Gate
-from steersman.gates.gate import When
+from steersman.cli.places import check_fit, check_writable
+from steersman.cli.planning import EDITS, Wanted, plan_of, source_named
+from steersman.cli.words import describe, gate_words, steps_of
+from steersman.errors import InterventionError
+from steersman.files import check_target, save_plan
+from steersman.model.generate import Generation, Sampling
 from steersman.model.loaded import Model
 from steersman.plan import Plan
 
 EXAMPLE = (
     "Example: steersman generate --direction refusal.safetensors --coefficient 1.5 --unit raw 'How do I pick a lock?'"
 )
-EDITS = {"add": 0.3, "add_keeping_norm": 0.3, "ablate": 1.0, "clamp": 1.0, "rotate": 1.0}
-"""The edits, and the coefficient of each where none is given."""
+TOGETHER = 16
+"""Prompts of a batch, each in two rows: unsteered and steered."""
+ROWS = r" \(rows ([\d, ]+)\)"
+"""How an error names rows of a batch."""
 
 Coefficient = Annotated[
     float | None,
@@ -45,7 +48,7 @@ Coefficient = Annotated[
         help="How strongly, in the unit; 0.3 for add, may be negative. Of ablate and clamp a share; 1 if not given.",
     ),
 ]
-EditName = Annotated[str, typer.Option("--edit", help=f"One of {', '.join(EDITS)}.")]
+EditName = Annotated[str | None, typer.Option("--edit", help=f"One of {', '.join(EDITS)}; add if not given.")]
 Value = Annotated[
     float | None, typer.Option("--value", help="Of clamp: where the projection goes to, in the unit; 0 if not given.")
 ]
@@ -55,7 +58,7 @@ Toward = Annotated[
     Path | None, typer.Option("--toward", help="Of rotate: the file of the direction that is turned to.")
 ]
 Everywhere = Annotated[
-    bool, typer.Option("--everywhere", help="Act on every block's input, attention and MLP; for ablate.")
+    bool, typer.Option("--everywhere", help="Of ablate: act on every block's input, attention and MLP, from one site.")
 ]
 GateFile = Annotated[Path | None, typer.Option("--gate", help="Steer only where this direction's projection is high.")]
 GateThreshold = Annotated[
@@ -65,18 +68,23 @@ GateWhen = Annotated[
     str | None, typer.Option("--gate-when", help="prompt: decide once, at the prompt's last token; token: at each.")
 ]
 GateLayer = Annotated[
-    str | None, typer.Option("--gate-layer", help="Where the gate reads; the layer that is steered if not given.")
+    str | None,
+    typer.Option("--gate-layer", help="Where the gate reads, a layer or a site; where it is steered if not given."),
+]
+SavePlan = Annotated[
+    Path | None, typer.Option("--save-plan", help="File to write the plan to, ending in .safetensors; --plan takes it.")
 ]
 
 
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="One prompt or several.")],
-    direction: DirectionName,
+    direction: DirectionName = None,
+    plan: PlanFile = None,
     coefficient: Coefficient = None,
-    unit: UnitName = "norm",
-    layer: Layers = None,
-    span: SpanText = "all",
-    edit: EditName = "add",
+    unit: UnitName = None,
+    layer: Places = None,
+    span: SpanText = None,
+    edit: EditName = None,
     value: Value = None,
     side: Side = None,
     degrees: Degrees = None,
@@ -86,6 +94,7 @@ def generate(
     gate_threshold: GateThreshold = None,
     gate_when: GateWhen = None,
     gate_layer: GateLayer = None,
+    save: SavePlan = None,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="Limit of every completion.")] = 64,
     temperature: Annotated[float, typer.Option("--temperature", help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option("--seed", help="Of sampling, when the temperature is above 0.")] = 0,
@@ -93,97 +102,80 @@ def generate(
     model: ModelName = "default",
     dtype: Dtype = "auto",
     device: Device = "auto",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Complete prompts unsteered and steered, side by side."""
-    held = find_direction(direction)
-    how = edit_named(edit, value, side, degrees)
-    if how.planar != (toward is not None):
-        raise InputError("expected --toward FILE with --edit rotate and with no other edit")
-    second = load_direction(toward) if toward else None
-    gates = gate_direction(gate, gate_threshold, gate_when, gate_layer)
+    wanted = Wanted(
+        coefficient=coefficient, unit=unit, layer=layer, span=span, edit=edit, value=value, side=side,
+        degrees=degrees, toward=toward, everywhere=everywhere or None, gate=gate, gate_threshold=gate_threshold,
+        gate_when=gate_when, gate_layer=gate_layer,
+    )  # fmt: skip
+    held = source_named(direction, plan, asdict(wanted))
+    made = held if isinstance(held, Plan) else plan_of(held, wanted)
+    sampling = Sampling(max_new_tokens, temperature, seed=seed)
+    if save:
+        check_target(save, force=force)
+        check_writable(save)
     loaded = open_model(model, dtype, device)
-    at = direction_at(held, layer, loaded)
-    fires = gate_at(gates, gate_threshold, gate_when, gate_layer, at, loaded)
-    strength = EDITS[edit] if coefficient is None else coefficient
-    target = at.everywhere() if everywhere else at
-    plan = Plan(target, how, span=span, coefficient=strength, unit=unit, second=second, gate=fires)
-    texts = loaded.generate(
-        [prompt for prompt in prompts for _ in range(2)],
-        [Plan(), plan] * len(prompts),
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-        system=system,
-    )
-    where = "everywhere" if everywhere else "layer " + ", ".join(str(site.layer) for site in at.sites)
-    head = f"steered: {where}, {'' if edit == 'add' else edit + ' '}{strength:g} {unit}"
-    present(prompts, texts[0::2], texts[1::2], plan, head, as_json)
+    if isinstance(held, Plan):
+        loaded.check(held)
+    else:
+        check_fit(held, loaded)
+    rows = completed(loaded, prompts, made, sampling, system)
+    if save:
+        save_plan(made, save, force=force)
+        say(f"plan: {save}")
+    present(prompts, rows, made, describe(made, toward.name if toward else ""), as_json)
 
 
-def present(prompts: list[str], plain: list[str], steered: list[str], plan: Plan, head: str, as_json: bool) -> None:
-    """Print the completions beside each other."""
-    rows = list(zip(prompts, plain, steered, strict=True))
+def completed(
+    model: Model, prompts: Sequence[str], plan: Plan, sampling: Sampling, system: str | None
+) -> list[tuple[Generation, Generation]]:
+    """Return for every prompt its completion unsteered and steered.
+
+    Raises:
+        InterventionError: when the plan was never applied in a prompt's row, naming the prompt.
+    """
+    rows: list[tuple[Generation, Generation]] = []
+    for start in range(0, len(prompts), TOGETHER):
+        part = prompts[start : start + TOGETHER]
+        twice = [prompt for prompt in part for _ in range(2)]
+        try:
+            made = model.complete(twice, [Plan(), plan] * len(part), sampling, system)
+        except InterventionError as error:
+            raise InterventionError(_by_prompt(str(error), twice)) from None
+        rows += zip(made[0::2], made[1::2], strict=True)
+    return rows
+
+
+def present(
+    prompts: Sequence[str], rows: Sequence[tuple[Generation, Generation]], plan: Plan, words: str, as_json: bool
+) -> None:
+    """Print the completions beside each other, and whether a gate let the plan act."""
     if as_json:
-        steps = plan.describe()
-        show_json([{"prompt": p, "unsteered": a, "steered": b, "steps": steps} for p, a, b in rows])
+        steps = steps_of(plan)
+        show_json(
+            [
+                {"prompt": p, "unsteered": a.text, "steered": b.text, "gates": dict(b.gates), "steps": steps}
+                for p, (a, b) in zip(prompts, rows, strict=True)
+            ]
+        )
         return
-    for prompt, a, b in rows:
+    for prompt, (a, b) in zip(prompts, rows, strict=True):
         # Text, since what stands in square brackets is rich's markup elsewhere.
-        table = Table("unsteered", head, title=Text(prompt), expand=True, show_lines=True)
-        table.add_row(Text(a), Text(b))
-        out.print(table)
+        caption = Text(gate_words(plan, b.gates))
+        table = Table(title=Text(prompt), caption=caption, expand=on_terminal(), show_lines=True)
+        table.add_column("unsteered", overflow="fold")
+        table.add_column(Text(f"steered: {words}"), overflow="fold")
+        table.add_row(Text(a.text), Text(b.text))
+        show_table(table)
 
 
-def edit_named(name: str, value: float | None, side: str | None, degrees: float | None) -> Edit:
-    """Return the edit of that name with its settings.
-
-    Raises:
-        InputError: for an unknown name, or a setting of another edit.
-    """
-    one_of("--edit", name, EDITS)
-    for option, setting, owner in (("value", value, "clamp"), ("side", side, "clamp"), ("degrees", degrees, "rotate")):
-        if setting is not None and name != owner:
-            raise InputError(f"expected --{option} with --edit {owner}, got it with --edit {name}")
-    if name == "clamp":
-        return Clamp(value or 0.0, one_of("--side", side or "both", get_args(ClampSide)))
-    if name == "rotate":
-        return Rotate(90.0 if degrees is None else degrees)
-    return {"add": Add, "add_keeping_norm": AddKeepingNorm, "ablate": Ablate}[name]()
-
-
-def gate_direction(path: Path | None, threshold: float | None, when: str | None, layer: str | None) -> Direction | None:
-    """Return the direction that a gate reads along, where one was asked for.
-
-    Raises:
-        InputError: for a gate without a threshold, or a gate's options without a gate.
-    """
-    if path is None:
-        if threshold is not None or when is not None or layer is not None:
-            raise InputError("expected --gate FILE beside the gate's other options, got none")
-        return None
-    if threshold is None:
-        raise InputError("expected --gate-threshold beside --gate, got none; gates.fit_gate finds one")
-    return load_direction(path)
-
-
-def gate_at(
-    direction: Direction | None,
-    threshold: float | None,
-    when: str | None,
-    layer: str | None,
-    steered: Direction,
-    model: Model,
-) -> Gate | None:
-    """Return the gate at its layer: the first that is steered, where none is given.
-
-    Raises:
-        InputError: for a layer that the gate's direction does not hold, or several.
-    """
-    if direction is None or threshold is None:
-        return None
-    at = direction_at(direction, [layer or str(steered.sites[0].layer)], model)
-    if len(at.sites) != 1:
-        raise InputError(f"expected one layer for --gate-layer, got {layer!r}")
-    decides: When = one_of("--gate-when", when or "prompt", get_args(When))
-    return Gate(at.sites[0], at.vectors[at.sites[0]], threshold, decides)
+def _by_prompt(sentence: str, prompts: Sequence[str]) -> str:
+    """Return a sentence about rows of a batch that nobody typed as one about the prompts in them."""
+    rows = sorted({int(row) for group in re.findall(ROWS, sentence) for row in group.split(",")})
+    texts = dict.fromkeys(prompts[row] for row in rows)
+    shown = ", ".join(repr(text if len(text) <= 40 else text[:40] + "...") for text in texts)
+    where = f" in the prompt{'s' if len(texts) > 1 else ''} {shown}" if texts else ""
+    return re.sub(ROWS, "", sentence).replace("never applied", f"never applied{where}", 1)

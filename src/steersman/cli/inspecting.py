@@ -1,7 +1,7 @@
 """The command that looks at directions: inspect."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +9,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from steersman.cli.console import out, say, show, show_json
-from steersman.cli.options import AsJson, Device, Dtype, Force, Layers, open_model, usual_layer
+from steersman.cli.console import say, show, show_json, show_table
+from steersman.cli.options import AsJson, Device, Dtype, Force, Places, open_model
+from steersman.cli.places import check_fit, check_writable, direction_named, sites_at
 from steersman.direction import Direction
-from steersman.errors import InputError
-from steersman.files import Facts, facts_of, load_direction
+from steersman.errors import FileError, InputError
+from steersman.files import Facts, facts_of
 from steersman.inspection import (
     Comparison,
     Inspection,
@@ -23,8 +24,9 @@ from steersman.inspection import (
     inspect_direction,
     lens_tokens,
 )
+from steersman.model.loaded import Model
 from steersman.report.direction_plot import plot_directions
-from steersman.where import Site, layers_in
+from steersman.where import Site
 
 Files = Annotated[list[Path], typer.Argument(help="One direction file, or several to compare.")]
 LensModel = Annotated[
@@ -32,7 +34,8 @@ LensModel = Annotated[
     typer.Option("--model", help="default, a Hugging Face id, a folder or .gguf: show the tokens nearest to it."),
 ]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw a picture, ending in .png or .svg.")]
-Top = Annotated[int, typer.Option("--top", min=1, help="With --model: tokens each way.")]
+Top = Annotated[int | None, typer.Option("--top", min=1, help="With --model: tokens each way; 10 if not given.")]
+TOKENS = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +46,8 @@ def register(app: typer.Typer) -> None:
 def inspect(
     files: Files,
     model: LensModel = None,
-    layer: Layers = None,
-    top: Top = 10,
+    layer: Places = None,
+    top: Top = None,
     plot: Plot = None,
     dtype: Dtype = "auto",
     device: Device = "auto",
@@ -52,19 +55,25 @@ def inspect(
     as_json: AsJson = False,
 ) -> None:
     """Show what a direction is made of: lengths, separation, stability, massive coordinates, cosines, tokens."""
+    if top is not None and model is None:
+        raise InputError("expected --model beside --top, whose tokens are the model's, got none")
     directions = _named(files)
-    found = {name: inspect_direction(direction) for name, direction in directions.items()}
+    chosen = {name: sites_at(held, layer) if layer else held for name, held in directions.items()}
+    found = {name: _inspected(held, chosen[name]) for name, held in directions.items()}
     facts = {name: facts_of(path) for name, path in zip(directions, files, strict=True)}
-    together = compare(directions) if len(directions) > 1 else None
+    together = compare(chosen) if len(chosen) > 1 else None
     if plot:
-        plot_directions(directions, plot, force=force)
-    tokens = _tokens(directions, model, layer, top, dtype, device) if model else {}
+        _check_picture(plot, force)
+    loaded = _fitting(model, dtype, device, directions) if model else None
+    tokens = _tokens(loaded, chosen, layer, top or TOKENS) if loaded else {}
+    if plot:
+        plot_directions(chosen, plot, force=force)
     if as_json:
         show_json(_plain(found, facts, together, tokens, plot))
         return
     for name, inspection in found.items():
         _print_origin(name, inspection, facts[name])
-        out.print(_table(inspection.sites))
+        show_table(_table(inspection.sites))
         if inspection.warning:
             say(f"warning: {name}: {inspection.warning}")
         for each in tokens.get(name, []):
@@ -72,7 +81,7 @@ def inspect(
             show(f"{each.site} writes less {_quoted(each.away)}")
         show("")
     if together:
-        out.print(_cosine_table(together))
+        show_table(_cosine_table(together))
     if plot:
         say(f"picture: {plot}")
 
@@ -83,23 +92,38 @@ def _named(files: Sequence[Path]) -> dict[str, Direction]:
     names = stems if len(set(stems)) == len(stems) else [str(path) for path in files]
     if len(set(names)) != len(names):
         raise InputError("expected every file once, got one twice")
-    return {name: load_direction(path) for name, path in zip(names, files, strict=True)}
+    return {name: direction_named(path, "FILES") for name, path in zip(names, files, strict=True)}
+
+
+def _check_picture(path: Path, force: bool) -> None:
+    """Refuse a picture that could not be written, before a model is loaded."""
+    if path.exists() and not force:
+        raise FileError(f"{path} exists already; give another name, or --force to replace it")
+    check_writable(path)
+
+
+def _inspected(held: Direction, chosen: Direction) -> Inspection:
+    """Return the figures of the chosen sites; the cosine to the next layer stays that of the whole direction."""
+    rows = tuple(row for row in inspect_direction(held).sites if row.site in chosen.vectors)
+    return replace(inspect_direction(chosen), sites=rows)
+
+
+def _fitting(name: str, dtype: str, device: str, directions: Mapping[str, Direction]) -> Model:
+    """Return the model, when every direction fits it."""
+    model = open_model(name, dtype, device)
+    for each, direction in directions.items():
+        check_fit(direction, model, each)
+    return model
 
 
 def _tokens(
-    directions: Mapping[str, Direction], name: str, layers: list[str] | None, top: int, dtype: str, device: str
+    model: Model, directions: Mapping[str, Direction], layers: list[str] | None, top: int
 ) -> dict[str, list[LensTokens]]:
-    model = open_model(name, dtype, device)
+    """Return the tokens of the sites asked for; of the usual layer where none was."""
     found: dict[str, list[LensTokens]] = {}
-    for each, direction in directions.items():
-        wanted = layers_in(",".join(layers), model.depth) if layers else [usual_layer(direction)]
-        held = {site.layer for site in direction.sites}
-        # `all` means those that it holds; a layer named by number that it lacks is refused by `at`.
-        chosen = [layer for layer in wanted if layer in held] or wanted
-        sites = [site for site in direction.at(*chosen).sites if site.head is None]
-        found[each] = lens_tokens(model, direction, sites, top)
-        if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
-            say(f"note: {each} was fitted on {direction.origin.model}, other weights than {model.name}")
+    for name, direction in directions.items():
+        held = direction if layers else sites_at(direction, None)
+        found[name] = lens_tokens(model, direction, held.sites, top)
     return found
 
 
@@ -112,7 +136,16 @@ def _print_origin(name: str, inspection: Inspection, facts: Facts) -> None:
 
 
 def _table(rows: Sequence[SiteFigures]) -> Table:
-    heads = ("site", "vector\nnorm", "resid.\nnorm", "ratio", "AUROC", "halves\ncosine", "votes", "expl.\nvar.")
+    heads = (
+        "site",
+        "vector\nnorm",
+        "resid.\nnorm",
+        "ratio",
+        "held-out\nAUROC",
+        "halves\ncosine",
+        "votes",
+        "expl.\nvar.",
+    )
     table = Table(*heads, "mass.\nshare", "next\ncosine", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for row in rows:
         table.add_row(

@@ -1,16 +1,15 @@
 """Options that several commands share, and how their values are read."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from steersman.cli.console import say
-from steersman.direction import Direction
 from steersman.errors import InputError
 from steersman.model.load import load
 from steersman.model.loaded import Model
-from steersman.plan import Plan
 from steersman.where import layers_in
 
 ModelName = Annotated[
@@ -21,7 +20,11 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 o
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 DirectionName = Annotated[
-    str, typer.Option("--direction", help="A direction file, or owner/name[@revision] on the Hugging Face hub.")
+    str | None, typer.Option("--direction", help="A direction file, or owner/name[@revision] on the Hugging Face hub.")
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", help="A plan file in place of --direction, with edits, sites and coefficients of its own."),
 ]
 Layers = Annotated[
     list[str] | None,
@@ -29,14 +32,26 @@ Layers = Annotated[
         "--layer", help="0-based layers: 14, -1, a share of the depth 0.4, 8:16, all; with commas or several times."
     ),
 ]
-SpanText = Annotated[
-    str,
+Places = Annotated[
+    list[str] | None,
     typer.Option(
-        "--span", help="all, prompt, generated, after_instruction, last, first(k), positions(i,j); -bos behind."
+        "--layer",
+        help="0-based layers: 14, -1, a share of the depth 0.4, 8:16, all; or sites: head.14.3, attn_out.14; "
+        "with commas or several times.",
+    ),
+]
+SpanText = Annotated[
+    str | None,
+    typer.Option(
+        "--span",
+        help="all (if not given), prompt, generated, after_instruction, last, first(k), positions(i,j); -bos behind.",
     ),
 ]
 UnitName = Annotated[
-    str, typer.Option("--unit", help="norm: fractions of the residual norm at the site; raw: multiples of the vector.")
+    str | None,
+    typer.Option(
+        "--unit", help="norm (if not given): fractions of the residual norm at the site; raw: multiples of the vector."
+    ),
 ]
 
 
@@ -52,28 +67,6 @@ def layers_asked(layers: list[str] | None, model: Model) -> list[int] | None:
         InputError: for a layer that the model lacks, or a text that names none.
     """
     return layers_in(",".join(layers), model.depth) if layers else None
-
-
-def direction_at(direction: Direction, layers: list[str] | None, model: Model) -> Direction:
-    """Return a direction at the layers asked for, `all` being those it holds; at the usual layer where none is.
-
-    Raises:
-        InputError: for a layer that the direction does not hold, or one made for another model's width.
-    """
-    model.check(Plan(direction))
-    if layers == ["all"]:
-        chosen = direction
-    else:
-        chosen = direction.at(*(layers_asked(layers, model) or [usual_layer(direction)]))
-    if direction.origin.revision and model.revision and direction.origin.revision != model.revision:
-        say(f"note: the direction was fitted on {direction.origin.model}, other weights than {model.name}")
-    return chosen
-
-
-def usual_layer(direction: Direction) -> int:
-    """Return the layer nearest to 40 % of the depth, where steering usually works best, among those held."""
-    target = 0.4 * direction.origin.depth
-    return min(direction.sites, key=lambda site: abs(site.layer - target)).layer
 
 
 def one_of(option: str, value: str, choices: Iterable[str]) -> Any:

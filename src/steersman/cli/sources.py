@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from steersman.activations import Activations
 from steersman.builders import behaviour_pairs, corpus, persona_pairs
 from steersman.builders.sampling import sampled
-from steersman.errors import InputError
+from steersman.errors import DataError, InputError
 from steersman.model.loaded import Model
-from steersman.prompts import Example, Pair, pairs
+from steersman.prompts import Example, Pair, find_set, pairs
 from steersman.recording import record, record_models, record_texts
 
 LIMIT = 256
@@ -89,8 +89,26 @@ def material(wanted: Wanted, open_other: Callable[[str], Model]) -> Material:
     return source.read(wanted, open_other)
 
 
+def refuse_folder(text: str, kind: Literal["pairs", "tasks"], option: str) -> None:
+    """Return when an option names a built-in set or anything but a folder.
+
+    Raises:
+        DataError: for a folder.
+    """
+    try:
+        find_set(text, kind)
+    except DataError:
+        if Path(text).expanduser().is_dir():
+            raise DataError(f"expected a JSONL file for {option}, got {text!r}, which is a folder") from None
+
+
 def _from_set(wanted: Wanted, _: Callable[[str], Model]) -> Material:
     contrast: Any = wanted.contrast or "completion"
+    if contrast == "prompt" and wanted.opening_tokens is not None:
+        raise InputError(
+            "expected --opening-tokens with a contrast that has completions (completion or both), got --contrast prompt"
+        )
+    refuse_folder(wanted.pairs or "", "pairs", "--pairs")
     items = sampled(pairs(wanted.pairs or "", contrast=contrast, split="train"), wanted.limit, wanted.seed)
     return _paired(items, "last" if contrast == "prompt" else "completion", wanted.opening_tokens)
 

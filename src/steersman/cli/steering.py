@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from steersman.cli import extracting, generating
-from steersman.cli.console import out, show_json
+from steersman.cli.console import show_json, show_table
 from steersman.cli.options import AsJson
 from steersman.model.sources import available
 
@@ -37,4 +37,4 @@ def models(as_json: AsJson = False) -> None:
     table = Table("name", "kind", "state", "size (MB)", box=None)
     for m in found:
         table.add_row(Text(m.name), m.kind, m.state, f"{m.size_bytes / 1e6:,.0f}")
-    out.print(table)
+    show_table(table)

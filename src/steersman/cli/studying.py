@@ -3,42 +3,42 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from steersman.cli.console import Bars, counting, out, say, show, show_json
+from steersman.cli.comparing import TASKS, arms, chosen_tasks
+from steersman.cli.console import Bars, counting, say, show, show_json, show_table
 from steersman.cli.options import (
     AsJson,
     Device,
     DirectionName,
     Dtype,
-    Layers,
     ModelName,
+    Places,
+    PlanFile,
     SpanText,
     UnitName,
     assignments,
-    direction_at,
     numbers,
     open_model,
 )
+from steersman.cli.places import check_fit, check_writable, sites_at
+from steersman.cli.planning import source_named
+from steersman.cli.words import describe
 from steersman.direction import Direction
 from steersman.errors import InputError
+from steersman.evaluation import Report
 from steersman.evaluation import evaluate as run_evaluation
-from steersman.exchange import find_direction
-from steersman.model.generate import Sampling
-from steersman.model.loaded import Model
 from steersman.plan import Plan
-from steersman.prompts import passages, prompt_set, questions
 from steersman.report import headline, read_run, results_table, write_report
 from steersman.runs import ItemStore
 from steersman.studies import read_config, run_refusal
-from steersman.studies.refusal import spread
-from steersman.tasks import CompletionTask, FluencyTask, KnowledgeTask, Setting, Task
-
-TASKS = ("refusal", "helpfulness", "over-refusal", "knowledge", "fluency")
+from steersman.tasks import Setting, Task
 
 HEADLINE_METRICS = (
     ("refusal", "refusal_rate"),
@@ -82,11 +82,14 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    direction: DirectionName,
-    coefficient: Annotated[float, typer.Option("--coefficient", help="How strongly, in the unit.")] = 0.3,
-    unit: UnitName = "norm",
-    layer: Layers = None,
-    span: SpanText = "all",
+    direction: DirectionName = None,
+    plan: PlanFile = None,
+    coefficient: Annotated[
+        float | None, typer.Option("--coefficient", help="How strongly, in the unit; 0.3 if not given.")
+    ] = None,
+    unit: UnitName = None,
+    layer: Places = None,
+    span: SpanText = None,
     task: TaskNames = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -100,20 +103,28 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure one plan beside the unsteered model and a random direction of equal norm."""
+    if coefficient == 0:
+        raise InputError(
+            "expected a --coefficient other than 0, which steers nothing: the unsteered arm is always there"
+        )
     tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
-    held = find_direction(direction)
-    loaded = open_model(model, dtype, device)
-    at = direction_at(held, layer, loaded)
-    settings = arms(at, [coefficient], unit, span, prompt_arm, seed)
-    _measure(loaded, tasks, settings, store, seed, as_json)
+    held = source_named(direction, plan, {"coefficient": coefficient, "unit": unit, "layer": layer, "span": span})
+    at = sites_at(held, layer) if isinstance(held, Direction) else held
+    strength = coefficient or (0.3 if isinstance(held, Direction) else 1.0)
+    settings = arms(at, [strength], unit or "norm", span or "all", prompt_arm, seed)
+    _measure(held, (model, dtype, device), tasks, settings, store, seed, as_json)
 
 
 def sweep(
-    direction: DirectionName,
-    coefficients: Annotated[str, typer.Option("--coefficients", help="With commas between; 0 is always measured.")],
-    unit: UnitName = "norm",
-    layer: Layers = None,
-    span: SpanText = "all",
+    coefficients: Annotated[
+        str,
+        typer.Option("--coefficients", help="With commas between; 0 is always measured. With --plan, multiples of it."),
+    ],
+    direction: DirectionName = None,
+    plan: PlanFile = None,
+    unit: UnitName = None,
+    layer: Places = None,
+    span: SpanText = None,
     task: TaskNames = None,
     sets: Sets = None,
     limit: Limit = None,
@@ -126,15 +137,15 @@ def sweep(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure several coefficients of one direction on the same items."""
+    """Measure several coefficients of one direction, or multiples of one plan, on the same items."""
     grid = numbers(coefficients, "--coefficients")
     if not any(grid):
         raise InputError(f"expected at least one coefficient besides 0, got {coefficients!r}")
     tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
-    held = find_direction(direction)
-    loaded = open_model(model, dtype, device)
-    at = direction_at(held, layer, loaded)
-    _measure(loaded, tasks, arms(at, grid, unit, span, prompt_arm, seed), store, seed, as_json)
+    held = source_named(direction, plan, {"unit": unit, "layer": layer, "span": span})
+    at = sites_at(held, layer) if isinstance(held, Direction) else held
+    settings = arms(at, grid, unit or "norm", span or "all", prompt_arm, seed)
+    _measure(held, (model, dtype, device), tasks, settings, store, seed, as_json)
 
 
 def run(
@@ -190,77 +201,42 @@ def _present(folder: Path, as_json: bool) -> None:
     show(str(page))
 
 
-def chosen_tasks(
-    names: Sequence[str] | None, sets: dict[str, str], limit: int | None, max_new_tokens: int
-) -> list[Task]:
-    """Return the tasks by name, on the built-in sets or the user's.
-
-    Raises:
-        InputError: for an unknown task or set, or a limit below 1.
-        DataError: for a set that cannot be used.
-    """
-    if limit is not None and limit < 1:
-        raise InputError(f"expected a --limit of at least 1, got {limit}")
-    known = {"harmful", "ordinary", "over-refusal", "knowledge", "prose"}
-    if unknown := set(sets) - known:
-        raise InputError(
-            f"expected a set among {', '.join(sorted(known))} before the '=', got {', '.join(sorted(unknown))}"
-        )
-    sampling = Sampling(max_new_tokens=max_new_tokens)
-    tasks: list[Task] = []
-    for name in names or TASKS:
-        if name == "refusal":
-            items = spread(prompt_set(sets.get("harmful", "harmful")), limit)
-            tasks.append(CompletionTask(name, items, sampling))
-        elif name == "helpfulness":
-            items = spread(prompt_set(sets.get("ordinary", "ordinary")), limit)
-            tasks.append(CompletionTask(name, items, sampling, helpfulness=True))
-        elif name == "over-refusal":
-            items = spread(prompt_set(sets.get("over-refusal", "over-refusal")), limit)
-            tasks.append(CompletionTask(name, items, sampling))
-        elif name == "knowledge":
-            tasks.append(KnowledgeTask(spread(questions(sets.get("knowledge", "knowledge")), limit)))
-        elif name == "fluency":
-            tasks.append(FluencyTask(spread(passages(sets.get("prose", "prose")), limit)))
-        else:
-            raise InputError(f"expected a task among {', '.join(TASKS)}, got {name!r}")
-    return tasks
-
-
-def arms(at: Direction, grid: Sequence[float], unit: str, span: str, system: str | None, seed: int) -> list[Setting]:
-    """Return a comparison's settings: unsteered, the plans, a random direction at the strongest, and the prompt."""
-    site = "+".join(str(site) for site in at.sites)
-    settings = [Setting("unsteered")]
-    wanted = sorted({value for value in grid if value != 0})
-    for value in wanted:
-        plan = Plan(at, span=span, coefficient=value, unit=unit)
-        settings.append(Setting("steered", plan, site=site, coefficient=value, unit=unit))
-    strongest = max(wanted, key=abs, default=0.0)
-    if strongest:
-        plan = Plan(at.random(seed + 1), span=span, coefficient=strongest, unit=unit)
-        settings.append(Setting("random", plan, site=site, coefficient=strongest, unit=unit))
-    if system:
-        settings.append(Setting("prompt", system=system))
-    return settings
-
-
 def _measure(
-    model: Model, tasks: Sequence[Task], settings: Sequence[Setting], path: Path | None, seed: int, as_json: bool
+    held: Direction | Plan,
+    name: tuple[str, str, str],
+    tasks: Sequence[Task],
+    settings: Sequence[Setting],
+    path: Path | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
-    store = ItemStore(path) if path else None
-    total = len(settings) * sum(len(task.items) for task in tasks)
-    try:
+    """Open the store and the model (its name, dtype and device), measure, and print."""
+    with ExitStack() as stack:
+        check_writable(path)
+        store = ItemStore(path) if path else None
+        if store is not None:
+            stack.callback(store.close)
+        model = open_model(*name)
+        if isinstance(held, Plan):
+            model.check(held)
+        else:
+            check_fit(held, model)
+        total = len(settings) * sum(len(task.items) for task in tasks)
         with Bars() as bars, counting(bars, "evaluate", total) as notify:
             found = run_evaluation(
                 model, tasks, settings, context=model.identity, store=store, seed=seed, notify=notify
             )
-    finally:
-        if store is not None:
-            store.close()
+    _print(found, settings, as_json)
+
+
+def _print(found: Report, settings: Sequence[Setting], as_json: bool) -> None:
     if as_json:
         show_json({"results": list(found.rows), "differences": list(found.differences)})
         return
-    table = Table("task", "metric", "arm", "coefficient", "value", "95 % interval", "n", box=None)
+    done = [f"steered: {describe(setting.plan)}" for setting in settings if setting.arm == "steered"]
+    table = Table(caption=Text("\n".join(done)), box=None)
+    for head in ("task", "metric", "arm", "coefficient", "value", "95 % interval", "n"):
+        table.add_column(head)
     for row in found.rows:
         table.add_row(
             row["task"],
@@ -271,4 +247,4 @@ def _measure(
             f"{row['low']:.3f} to {row['high']:.3f}",
             str(row["n"]),
         )
-    out.print(table)
+    show_table(table)

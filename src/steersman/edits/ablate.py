@@ -15,7 +15,8 @@ class Ablate:
     Formula: `h' = h - f (h . r) r` with `r = v / |v|`; the length of v and the plan's unit play no part. At f = 1 it is
     idempotent and the orthogonal projection; done to all that writes to the stream, it is the same as weights
     orthogonalised against r. It fails when the direction carries more than the concept, since all of it goes: mean
-    ablation (`Clamp` to the mean of neutral texts) keeps the average.
+    ablation (`Clamp` to the mean of neutral texts) keeps the average. Over the span `all` it also takes the part along
+    the direction out of a text's first token, which many models need as an attention sink: `all-bos` spares it.
 
     References: Arditi et al. (2024), section 2.4; Ravfogel et al. (2020) for the projection.
     """

@@ -21,9 +21,10 @@ class SiteFigures:
         site: where it was read.
         vector_norm: length of the raw vector, in the activations' units.
         residual_norm: mean norm of the activations there, in the same units.
-        separation: held-out AUROC, 0 to 1; 0.5 tells nothing apart.
+        separation: held-out AUROC, 0 to 1 (cross-fitted: each half of the texts along the other half's vector); 0.5
+            tells nothing apart.
         split_half_cosine: between the vectors of two halves of the data, -1 to 1.
-        vote_share: share of the pairs whose positive text projects higher, 0 to 1.
+        vote_share: share of the pairs whose positive text projects higher, 0 to 1; of the very texts fitted to.
         explained_variance: share of the differences' second moment along the vector, 0 to 1.
         massive_share: share of the squared length in the 2 largest coordinates, 0 to 1.
         next_cosine: to the vector at the same point of the next layer held, -1 to 1.
@@ -53,7 +54,8 @@ class Inspection:
         method: how it was fitted.
         origin: the model and the data.
         sites: the figures, in the order of computation.
-        warning: a sentence where the vectors are mostly massive activations.
+        warning: a sentence where two coordinates hold so much of a vector's energy that it may follow massive
+            activations more than the concept; `None` where not, and for vectors narrower than 128.
     """
 
     method: str

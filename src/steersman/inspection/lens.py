@@ -2,6 +2,8 @@
 
 Formula: `logits = W_U (g * v)`, with `g` the scale of the model's final norm and `W_U` the unembedding; under a norm
 that centres, `v - mean(v)` in place of v. It is the direct attribution of v to the logits, up to a positive factor.
+What attention and MLP write is added to the stream, so their directions are read as those of the stream are; one of an
+attention head goes through the head's columns of the output projection first, `W_O v`.
 
 Left out: the norm's division by the length of the whole stream (the positive factor, which differs from token to
 token), the biases of the norm and of the unembedding, what the layers in between make of v, and a cap or scale of the
@@ -82,13 +84,14 @@ def lens_tokens(model: Handle, direction: Direction, sites: Sequence[Site], top:
     Args:
         model: the one that the direction was fitted on.
         direction: what to look at.
-        sites: in the residual stream's space, so no heads.
+        sites: of any point; a head's vector is taken to the stream by its columns of the output projection.
         top: how many tokens each way.
 
     Raises:
-        InputError: for a head, a site that the direction does not hold, or no token at all.
-        MismatchError: for a direction of another width.
-        ModelError: for a model without an unembedding, or with more than a norm before it.
+        InputError: for a site that the direction does not hold, or no token at all.
+        MismatchError: for a direction of another width, or a head that the model lacks.
+        ModelError: for a model without an unembedding, or with more than a norm before it; for a head, where something
+            other than a sum stands between its output projection and the stream.
     """
     if top < 1:
         raise InputError(f"expected at least one token each way, got {top}")
@@ -100,16 +103,35 @@ def lens_tokens(model: Handle, direction: Direction, sites: Sequence[Site], top:
     lens = find_lens(model)
     found: list[LensTokens] = []
     for site in sites:
+        vector = direction.at(site).vectors[site]
         if site.head is not None:
-            raise InputError(f"expected a site of the residual stream for the lens, got {site}, which is one head's")
+            vector = _written_by_head(model, site, vector)
         # Rows of the unembedding beyond the tokenizer's words are padding.
-        logits = lens.logits(direction.at(site).vectors[site])[: len(model.tokenizer)]
+        logits = lens.logits(vector)[: len(model.tokenizer)]
         ways = [
             tuple(model.tokenizer.decode([int(token)]) for token in (sign * logits).topk(min(top, len(logits))).indices)
             for sign in (1, -1)
         ]
         found.append(LensTokens(site, ways[0], ways[1]))
     return found
+
+
+@torch.no_grad()
+def _written_by_head(model: Handle, site: Site, vector: Vector) -> Vector:
+    """Return the `[d]` float32 vector that a head's `[head width]` vector writes to the stream: `W_O v`, no bias."""
+    place, part = model.place(site), model.parts[site.layer]
+    if part.mixer is None or not any(module is place.module for module in part.mixer.modules()):
+        raise ModelError(
+            f"expected an output projection that writes to the residual stream itself, got one with a norm or another "
+            f"part behind it at {site} of {model.name}; the lens is not defined there, look at attn_out.{site.layer}"
+        )
+    if place.part is None or len(vector) != part.head_width:
+        raise MismatchError(f"expected a vector of width {part.head_width} at {site}, got {len(vector)}")
+    weight = place.module.weight
+    heads = torch.zeros(1, 2, part.heads * part.head_width, device=weight.device, dtype=weight.dtype)  # type: ignore
+    heads[0, 1, place.part] = vector.to(heads)
+    without, alone = place.module(heads)[0].float()
+    return alone - without
 
 
 @torch.no_grad()

@@ -33,7 +33,8 @@ def unit(vector: Vector) -> Vector:
 
 def cosine(a: Vector, b: Vector) -> float:
     """Return the cosine between two vectors, in [-1, 1]."""
-    return float(unit(a.double()) @ unit(b.double()))
+    found = float(unit(a.double()) @ unit(b.double()))
+    return max(-1.0, min(1.0, found))  # rounding can leave a hair more than 1
 
 
 def random_like(vector: Vector, seed: int) -> Vector:

@@ -26,8 +26,9 @@ ROUNDING = 1e-12
 
 MASSIVE_COUNT = 2
 MASSIVE_SHARE = 0.20
-"""Share of the energy in so many coordinates above which a vector is mostly massive activations: van der Weij et al.
-(2024) saw 0.56 to 0.93 in early layers, where unlike concepts came out alike and alike ones opposed."""
+"""Share of the energy in so many coordinates above which a vector may follow massive activations more than the concept:
+van der Weij et al. (2024) saw 0.56 to 0.93 in early layers, where unlike concepts came out alike and alike ones
+opposed."""
 
 MASSIVE_WIDTH = 128
 """Vectors narrower than this are not warned of: in few coordinates, two hold a fifth of the energy by chance."""
@@ -157,9 +158,9 @@ def massive_warning(direction: Direction) -> str | None:
     worst = max(above, key=lambda site: shares[site])
     names = ", ".join(map(str, above[:6])) + (f" and {len(above) - 6} more" if len(above) > 6 else "")
     return (
-        f"{MASSIVE_COUNT} coordinates hold more than {MASSIVE_SHARE:.0%} of the vector's energy at {names} (most at "
-        f"{worst}: {shares[worst]:.0%}): such a vector is mostly massive activations and only partly the concept; set "
-        "them to zero with .masked(), or average over more tokens"
+        f"{MASSIVE_COUNT} coordinates hold more than {MASSIVE_SHARE:.0%} of the vector's energy (its squared length) "
+        f"at {names} (most at {worst}: {shares[worst]:.0%}): there it may follow massive activations more than the "
+        "concept; set them to zero with .masked(), or average over more tokens"
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from steersman.edits import Edit
 from steersman.errors import InterventionError, MismatchError
+from steersman.gates import Gate
 from steersman.model.progress import Decision, Progress
 from steersman.plan import Plan, Step
 from steersman.where import Site, Span
@@ -135,21 +136,15 @@ class Editing:
         decides by token has no row's decision to tell; `applications` counts what it let through.
         """
         told = [decision for decision in self.decisions if decision.fired is not None]
-        sites = [decision.gate.site for decision in told]
-        return {
-            f"{site}#{decision.gate.digest[:8]}" if sites.count(site) > 1 else str(site): decision.fired.tolist()
-            for site, decision in zip(sites, told, strict=True)
-            if decision.fired is not None
-        }
+        names = _names([decision.gate for decision in told])
+        return {name: each.fired.tolist() for name, each in zip(names, told, strict=True) if each.fired is not None}
 
     def fired_in(self, row: int, plan: Plan) -> dict[str, bool]:
         """Return, for each of one row's gates that decide at the prompt's end, by its site, whether it fired."""
         wanted = {step.gate.digest for step in plan if step.gate is not None and step.coefficient}
-        return {
-            str(decision.gate.site): bool(decision.fired[row])
-            for decision in self.decisions
-            if decision.gate.digest in wanted and decision.fired is not None
-        }
+        told = [each for each in self.decisions if each.gate.digest in wanted and each.fired is not None]
+        names = _names([decision.gate for decision in told])
+        return {name: bool(each.fired[row]) for name, each in zip(names, told, strict=True) if each.fired is not None}
 
     @property
     def by_row(self) -> bool:
@@ -178,6 +173,11 @@ class Editing:
                 f"{site} (rows {', '.join(map(str, rows))})" if rows else site for site, rows in sorted(idle.items())
             )
             raise InterventionError(f"steering was asked for at {where} and never applied: {reason}")
+
+
+def _names(gates: Sequence[Gate]) -> list[str]:
+    sites = [gate.site for gate in gates]
+    return [f"{gate.site}#{gate.digest[:8]}" if sites.count(gate.site) > 1 else str(gate.site) for gate in gates]
 
 
 def compile_plans(plans: Sequence[Plan]) -> list[Operation]:

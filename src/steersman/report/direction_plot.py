@@ -1,60 +1,67 @@
-"""The picture of a direction, or of several: how long, how stable, how much of it in two coordinates, how alike."""
+"""The picture of a direction, or of several: how long, how stable, how much of it in two coordinates, how alike.
+
+What is drawn follows from what there is. Many layers are lines by layer, one for each point. Attention heads are a map,
+layers by heads. One site or a few are bars and marks with their numbers, since a line of one point shows nothing.
+"""
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.text import Text
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from steersman.direction import Direction
 from steersman.errors import FileError, InputError
 from steersman.inspection import Cosines, SiteFigures, compare, inspect_direction, layer_cosines
-from steersman.methods.fitting import MASSIVE_SHARE
-from steersman.report.figures import CARD, FAINT, INK, PALETTE, Chart, Panel, limits, save_chart
+from steersman.methods.fitting import MASSIVE_SHARE, MASSIVE_WIDTH
+from steersman.report.direction_panels import (
+    BOTH_WAYS,
+    ONE_WAY,
+    Map,
+    Row,
+    Series,
+    View,
+    cut,
+    draw_bars,
+    draw_lines,
+    draw_map,
+    draw_marks,
+    draw_square,
+)
+from steersman.report.figures import Chart, Panel, limits, save_chart
 from steersman.report.words import number
 from steersman.report.writing import write_atomically
 from steersman.where import Point, Site
 
 FORMS = (".png", ".svg")
-COLOURS = tuple(PALETTE[name][0] for name in ("steered", "prompt", "harmless", "harmful", "ink", "random"))
-MARKERS = ("o", "s", "D", "^", "v", "P")
-_COSINES = LinearSegmentedColormap.from_list("cosines", [PALETTE["prompt"][0], CARD, PALETTE["steered"][0]])
+FEW = 3
+"""Layers, or heads, up to which a picture shows marks with numbers in place of lines and maps."""
 
+_PLACES: dict[Point, str] = {
+    "resid_pre": "residual stream",
+    "resid_post": "residual stream",
+    "head": "head's output",
+    "attn_out": "attention's output",
+    "mlp_out": "MLP's output",
+}
+_HELD_OUT = "AUROC, held out (cross-fitted)"
 
-@dataclass(frozen=True)
-class _Series:
-    """One line: its name, its place among the colours, and `(layer, value)` where it is known."""
+Read = Callable[[SiteFigures], float | None]
 
-    name: str
-    place: int
-    points: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class _View:
-    """One panel of lines: what it is called, its unit, how to read it, and where it lies."""
-
-    name: str
-    title: str
-    axis: str
-    series: tuple[_Series, ...]
-    limits: tuple[float, float] | None = None
-    log: bool = False
-    line: tuple[float, str] | None = None
+_FIT: dict[str, Read] = {
+    _HELD_OUT: lambda row: row.separation,
+    "split-half cosine": lambda row: row.split_half_cosine,
+    "vote share (fitted texts)": lambda row: row.vote_share,
+}
 
 
 def plot_directions(directions: Mapping[str, Direction], path: str | Path, *, force: bool = True) -> Path:
-    """Return the path of the picture written: the panels by layer, and how alike the vectors are.
+    """Return the path of the picture written.
 
-    One direction shows its norms, its diagnostics, its massive share and the cosines between its layers; several show
-    the first three beside each other and the cosines between them, at the site nearest to 40 % of the depth that all of
-    them hold. Layers are those of the point that holds most sites; other points are in the table of `inspect`.
+    One direction shows its norms, its diagnostics, the share of its two largest coordinates and the cosines between its
+    layers; several points are a line each, heads a map of layers by heads, and up to three layers or heads marks with
+    their numbers. Several directions show the same beside each other, and the cosines between them at the site nearest
+    to 40 % of the depth that all of them hold.
 
     Args:
         directions: by name, one or more.
@@ -88,192 +95,248 @@ def direction_chart(directions: Mapping[str, Direction]) -> Chart:
     """
     if not directions:
         raise InputError("expected at least one direction to draw, got none")
-    rows = {name: _of_one_point(direction) for name, direction in directions.items()}
     if len(directions) == 1:
         ((name, direction),) = directions.items()
-        views, square = _views_of_one(rows[name]), layer_cosines(_usual(direction))
-        title, squares = f"{name}: {direction.method}", "Cosine between layers"
-        labels = [name.rpartition(".")[2] for name in square.names]
+        panels, title = _panels_of_one(direction), f"{name}: {direction.method}"
     else:
-        together = compare(directions)
-        depth = next(iter(directions.values())).origin.depth
-        site = min(together.by_site, key=lambda site: abs(site.layer - 0.4 * depth))
-        views, square, labels = _views_of_several(rows), together.by_site[site], list(directions)
-        title, squares = f"{len(directions)} directions", f"Cosine between directions, {site}"
-    panels = [
-        Panel(view.name, view.title, _description(view), partial(_lines, view=view)) for view in views if view.series
+        panels, title = _panels_of_several(directions), f"{len(directions)} directions"
+    columns = 3 if len(panels) == 3 else 2
+    return Chart("direction", cut(title, 90), "Layers are 0-based decoder blocks.", tuple(panels), columns)
+
+
+def _panels_of_one(direction: Direction) -> list[Panel]:
+    figures = inspect_direction(direction).sites
+    rows, heads = ([row for row in figures if (row.site.head is not None) == wanted] for wanted in (False, True))
+    panels: list[Panel] = []
+    if rows and len({row.site.layer for row in rows}) <= FEW:
+        panels += _few({_short(row.site, rows): row for row in rows}, direction)
+    elif rows:
+        several = len({row.site.point for row in rows}) > 1
+        views = (_views_of_points if several else _views_of_one)(rows, direction)
+        panels += _line_panels(views)
+    if len(rows) > 1:
+        panels.append(_own_square(direction, rows))
+    if heads and len(heads) <= FEW:
+        panels += _few({str(row.site): row for row in heads}, direction, "head_" if rows else "")
+    elif heads:
+        panels += _maps(heads)
+    return panels
+
+
+def _panels_of_several(directions: Mapping[str, Direction]) -> list[Panel]:
+    together = compare(directions)
+    point = _point(list(together.by_site))
+    depth = next(iter(directions.values())).origin.depth
+    site = min(
+        (site for site in together.by_site if site.point == point), key=lambda site: abs(site.layer - 0.4 * depth)
+    )
+    rows = {
+        name: [row for row in inspect_direction(direction).sites if row.site.point == point]
+        for name, direction in directions.items()
+    }
+    if point == "head" or len({row.site.layer for some in rows.values() for row in some}) <= FEW:
+        there = {name: next(row for row in some if row.site == site) for name, some in rows.items()}
+        panels = _few(there, next(iter(directions.values())), where=f", {site}")
+    else:
+        panels = _line_panels(_views_of_several(rows, directions))
+    title = f"Cosine between directions, {site}"
+    return [*panels, _square_panel(title, together.by_site[site], list(directions))]
+
+
+def _line_panels(views: Sequence[View]) -> list[Panel]:
+    return [
+        Panel(view.name, view.title, _description(view), partial(draw_lines, view=view))
+        for view in views
+        if view.series
     ]
-    if len(labels) > 1:
-        panels.append(_square_panel(squares, square, labels))
-    return Chart("direction", _cut(title, 90), "Layers are 0-based decoder blocks.", tuple(panels), columns=2)
+
+
+def _own_square(direction: Direction, rows: Sequence[SiteFigures]) -> Panel:
+    """Return the cosines between a direction's own sites: all where they are few, else those of one point."""
+    points = {row.site.point for row in rows}
+    if len(points) == 1 or len(rows) > 12:
+        point = _point([row.site for row in rows])
+        square = layer_cosines(direction.at(*(row.site for row in rows if row.site.point == point)))
+        title = "Cosine between layers" + (f", {point}" if len(points) > 1 else "")
+        return _square_panel(title, square, [name.rpartition(".")[2] for name in square.names])
+    square = layer_cosines(direction)
+    return _square_panel("Cosine between sites", square, list(square.names))
 
 
 def _square_panel(title: str, square: Cosines, labels: Sequence[str]) -> Panel:
-    text = f"{title}: from {_extreme(square, min):.2f} to {_extreme(square, max):.2f} off the diagonal."
-    return Panel("cosines", title, text, partial(_square, square=square, labels=labels))
+    others = [value for row, line in enumerate(square.values) for column, value in enumerate(line) if row != column]
+    text = f"{title}: from {min(others):.2f} to {max(others):.2f} off the diagonal." if others else f"{title}: 1."
+    return Panel("cosines", title, text, partial(draw_square, square=square, labels=labels))
 
 
-def _views_of_one(rows: Sequence[SiteFigures]) -> list[_View]:
-    stability = {
-        "separation (AUROC)": lambda row: row.separation,
-        "split-half cosine": lambda row: row.split_half_cosine,
-        "vote share": lambda row: row.vote_share,
-    }
-    norms = {"residual stream": lambda row: row.residual_norm, "vector": lambda row: row.vector_norm}
-    share = {"two largest": lambda row: 100 * row.massive_share}
-    figures = _read(rows, stability)
+def _few(entries: Mapping[str, SiteFigures], direction: Direction, prefix: str = "", *, where: str = "") -> list[Panel]:
+    """Return the panels of a few sites, or of one site in several directions: every figure with its number."""
+    bars = [
+        Row(
+            f"{name}: {row.vector_norm:.3g} of {row.residual_norm:.3g} ({_percent(row.ratio)})",
+            (100 * row.ratio,),
+        )
+        for name, row in entries.items()
+    ]
+    places = {_PLACES[row.site.point] for row in entries.values()}
+    unit = f"vector norm (% of {places.pop() if len(places) == 1 else 'activation'} norm)"
+    reads = _FIT | {"explained variance": lambda row: row.explained_variance}
+    if _wide(direction, entries.values()):
+        reads = reads | {"energy in the two largest coordinates": lambda row: row.massive_share}
+    marks: list[Row] = []
+    for words, read in reads.items():
+        values = tuple(read(row) for row in entries.values())
+        if any(value is not None for value in values):
+            shown = ", ".join("–" if value is None else number(value, 2) for value in values)
+            marks.append(Row(f"{words}: {shown}" if len(values) <= 4 else words, values))
+    said = "; ".join(row.words for row in bars)
+    draw = partial(draw_bars, rows=bars, unit=unit, floor=5.0)
+    panels = [Panel(f"{prefix}norms", f"Length{where}", f"Length{where}: {said}.", draw)]
+    if marks:
+        said = "; ".join(row.words for row in marks)
+        axis = "share, AUROC or cosine (1 at most)"
+        draw = partial(draw_marks, rows=marks, names=list(entries), unit=axis)
+        title = f"Figures of the fit{'' if len(entries) > 1 else ' at ' + next(iter(entries))}"
+        panels.append(Panel(f"{prefix}stability", title, f"{title}: {said}.", draw))
+    return panels
+
+
+def _maps(rows: Sequence[SiteFigures]) -> list[Panel]:
+    """Return maps of attention heads, layers by heads."""
+    layers, heads = (tuple(sorted(set(places))) for places in zip(*map(_at, rows), strict=True))
+
+    def of(title: str, unit: str, read: Read, both: tuple[float, float] | None = None) -> Map | None:
+        found = {_at(row): read(row) for row in rows}
+        known = [value for value in found.values() if value is not None]
+        if not known:
+            return None
+        values = tuple(tuple(found.get((layer, head)) for head in heads) for layer in layers)
+        return Map(title, unit, layers, heads, values, both or (0.0, max(known)), BOTH_WAYS if both else ONE_WAY)
+
+    maps = {
+        "head_separation": of("Separation by head, held out", "AUROC, cross-fitted (0.5 is chance)",
+                              lambda row: row.separation, (0.0, 1.0)),
+        "head_halves": of("Split-half cosine by head", "cosine (−1 to 1)",
+                          lambda row: row.split_half_cosine, (-1.0, 1.0)),
+        "head_norms": of("Length by head", "vector norm (% of head's output)", lambda row: 100 * row.ratio),
+    }  # fmt: skip
     return [
-        _View("norms", "Length", "L2 norm (activation units)", _read(rows, norms), log=True),
-        _View(
-            "stability",
-            "Does it tell the two sides apart?",
-            "share or cosine (1 is best)",
-            figures,
-            _up_to_one(figures),
-        ),
-        _massive(_read(rows, share)),
+        Panel(name, each.title, _map_words(each), partial(draw_map, shown=each)) for name, each in maps.items() if each
     ]
 
 
-def _views_of_several(rows: Mapping[str, Sequence[SiteFigures]]) -> list[_View]:
-    def each(read: Callable[[SiteFigures], float | None]) -> tuple[_Series, ...]:
-        found = (_Series(name, place, _points(some, read)) for place, (name, some) in enumerate(rows.items()))
+def _map_words(shown: Map) -> str:
+    found = [
+        (value, layer, head)
+        for layer, line in zip(shown.layers, shown.values, strict=True)
+        for head, value in zip(shown.heads, line, strict=True)
+        if value is not None
+    ]
+    value, layer, head = max(found)
+    return f"{shown.title}, {shown.unit}: from {min(found)[0]:.3g} to {value:.3g} at head.{layer}.{head}."
+
+
+def _at(row: SiteFigures) -> tuple[int, int]:
+    return row.site.layer, row.site.head or 0
+
+
+def _views_of_one(rows: Sequence[SiteFigures], direction: Direction) -> list[View]:
+    norms: dict[str, Read] = {
+        f"{_PLACES[rows[0].site.point]} (mean)": lambda row: row.residual_norm,
+        "vector": lambda row: row.vector_norm,
+    }
+    figures = _read(rows, _FIT)
+    share = _read(rows, {"two largest": lambda row: 100 * row.massive_share})
+    return [
+        View("norms", "Length", "L2 norm (activation units)", _read(rows, norms), log=True),
+        View(
+            "stability", "Does it tell the two sides apart?", "AUROC, cosine, share (1 is best)", figures,
+            _up_to_one(figures),
+        ),
+        _massive(share, wide=_wide(direction, rows)),
+    ]  # fmt: skip
+
+
+def _views_of_points(rows: Sequence[SiteFigures], direction: Direction) -> list[View]:
+    """Return lines by layer, one for each point."""
+    by_point: dict[str, list[SiteFigures]] = {}
+    for row in rows:
+        by_point.setdefault(row.site.point, []).append(row)
+    return _compared(by_point, wide=_wide(direction, rows))
+
+
+def _views_of_several(rows: Mapping[str, Sequence[SiteFigures]], directions: Mapping[str, Direction]) -> list[View]:
+    wide = all(_wide(directions[name], some) for name, some in rows.items())
+    return _compared(rows, wide=wide)
+
+
+def _compared(rows: Mapping[str, Sequence[SiteFigures]], *, wide: bool) -> list[View]:
+    def each(read: Read) -> tuple[Series, ...]:
+        found = (Series(name, place, _points(some, read)) for place, (name, some) in enumerate(rows.items()))
         return tuple(series for series in found if series.points)
 
     ratios, separations = each(lambda row: 100 * row.ratio), each(lambda row: row.separation)
+    unit, axis = "vector norm (% of theirs)", "AUROC, cross-fitted"
     return [
-        _View(
-            "norms", "Length beside the residual stream", "vector norm (% of residual norm)", ratios, _from_zero(ratios)
-        ),
-        _View("stability", "Separation, held out", "AUROC (0.5 is chance)", separations, _up_to_one(separations)),
-        _massive(each(lambda row: 100 * row.massive_share)),
+        View("norms", "Length beside the activations", unit, ratios, _from_zero(ratios)),
+        View("stability", "Separation, held out (0.5 is chance)", axis, separations, _up_to_one(separations)),
+        _massive(each(lambda row: 100 * row.massive_share), wide=wide),
     ]
 
 
-def _massive(series: tuple[_Series, ...]) -> _View:
-    line = (100 * MASSIVE_SHARE, "above: mostly massive activations")
-    ends = _from_zero((*series, _Series("", 0, ((0, 1.5 * line[0]),))))
-    return _View("massive", "Energy in the two largest coordinates", "share of |v|² (%)", series, ends, line=line)
+def _massive(series: tuple[Series, ...], *, wide: bool) -> View:
+    name, title, axis = "massive", "Energy in the two largest coordinates", "share of |v|² (%)"
+    if not wide:
+        return View(name, title, axis, series, _from_zero(series))
+    height = 100 * MASSIVE_SHARE
+    words = f"above {height:.0f} % (dashed) the vector may follow\nmassive activations more than the concept"
+    low, high = _from_zero((*series, Series("", 0, ((0, height),))))
+    return View(name, title, axis, series, (low, 1.2 * high), line=(height, words))
 
 
-def _from_zero(series: Sequence[_Series]) -> tuple[float, float]:
+def _from_zero(series: Sequence[Series]) -> tuple[float, float]:
     return 0.0, 1.08 * max(value for each in series for _, value in each.points)
 
 
-def _up_to_one(series: Sequence[_Series]) -> tuple[float, float] | None:
+def _up_to_one(series: Sequence[Series]) -> tuple[float, float] | None:
     values = [value for each in series for _, value in each.points]
     return limits(values, least=0.3, floor=-1.05, ceiling=1.02) if values else None
 
 
-def _read(
-    rows: Sequence[SiteFigures], lines: Mapping[str, Callable[[SiteFigures], float | None]]
-) -> tuple[_Series, ...]:
-    found = (_Series(name, place, _points(rows, read)) for place, (name, read) in enumerate(lines.items()))
+def _read(rows: Sequence[SiteFigures], lines: Mapping[str, Read]) -> tuple[Series, ...]:
+    found = (Series(name, place, _points(rows, read)) for place, (name, read) in enumerate(lines.items()))
     return tuple(series for series in found if series.points)
 
 
-def _points(rows: Sequence[SiteFigures], read: Callable[[SiteFigures], float | None]) -> tuple[tuple[int, float], ...]:
+def _points(rows: Sequence[SiteFigures], read: Read) -> tuple[tuple[int, float], ...]:
     found = ((row.site.layer, read(row)) for row in rows)
     return tuple((layer, value) for layer, value in found if value is not None)
 
 
 def _point(sites: Sequence[Site]) -> Point:
-    """Return the point to draw by layer: the one with most sites, of equals the one computed last."""
+    """Return the point to draw: the one with most sites, of equals the one computed last."""
     counts = Counter(site.point for site in sites)
     return max(reversed(sites), key=lambda site: counts[site.point]).point
 
 
-def _usual(direction: Direction) -> Direction:
-    point = _point(direction.sites)
-    return direction.at(*(site for site in direction.sites if site.point == point))
+def _wide(direction: Direction, rows: Iterable[SiteFigures]) -> bool:
+    """Return whether the vectors are wide enough for a share of two coordinates to say something."""
+    return all(len(direction.vectors[row.site]) >= MASSIVE_WIDTH for row in rows)
 
 
-def _of_one_point(direction: Direction) -> tuple[SiteFigures, ...]:
-    return inspect_direction(_usual(direction)).sites
+def _short(site: Site, rows: Sequence[SiteFigures]) -> str:
+    """Return a site's name, without the point where all have the same."""
+    return str(site) if len({row.site.point for row in rows}) > 1 else f"layer {site.layer}"
 
 
-def _lines(axes: Axes, *, view: _View) -> None:
-    several = sum(len(series.points) for series in view.series) > 24
-    for series in view.series:
-        colour, marker = COLOURS[series.place % len(COLOURS)], MARKERS[series.place % len(MARKERS)]
-        repeated = len({layer for layer, _ in series.points}) < len(series.points)  # heads: several of one layer
-        below = max(0, min(3, len(view.series) - 1 - series.place))  # wider where others may lie on top of it
-        axes.plot(
-            *zip(*series.points, strict=True), color=colour, label=_cut(series.name, 24), zorder=3, marker=marker,
-            markersize=(3.2 if several else 4.5) + 1.2 * below, markeredgewidth=0, linewidth=1.3 + 0.9 * below,
-            linestyle="" if repeated else "-",
-        )  # fmt: skip
-    axes.set_xlabel("layer (0-based decoder block)")
-    axes.set_ylabel(view.axis)
-    layers = [layer for series in view.series for layer, _ in series.points]
-    axes.set_xlim(min(layers) - 0.8, max(layers) + 0.8)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    if view.log:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    if view.limits:
-        axes.set_ylim(*view.limits)
-    if view.line:
-        height, words = view.line
-        axes.axhline(height, color=FAINT, linewidth=1, linestyle="--", zorder=2)
-        axes.annotate(
-            words, (1, height), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points",
-            ha="right", fontsize=8, color=FAINT,
-        )  # fmt: skip
-    if len(view.series) > 1:
-        axes.legend(loc="best", fontsize=8, handlelength=1.4, labelspacing=0.25, borderpad=0.2, framealpha=0.85)
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
-def _square(axes: Axes, *, square: Cosines, labels: Sequence[str]) -> None:
-    """Draw cosines as a square of colours, -1 to 1 on one scale in every picture; small squares carry their numbers."""
-    count = len(labels)
-    image = axes.imshow(square.values, cmap=_COSINES, vmin=-1, vmax=1, interpolation="nearest")
-    axes.set_anchor("W")
-    axes.grid(visible=False)
-    figure = axes.get_figure()
-    assert figure is not None
-    # The square is narrower than the panel, and the title's place is counted in widths of it.
-    place, title = axes.get_position(original=True), axes.get_title(loc="left")
-    wide = place.width * figure.bbox.width / (place.height * figure.bbox.height)
-    for child in axes.get_children():
-        if isinstance(child, Text) and child.get_text() == title:
-            child.set_x(child.get_position()[0] * max(1.0, wide))
-    every = max(1, -(-count // 8))
-    shown = range(0, count, every)
-    across = all(len(label) <= 3 for label in labels)
-    axes.set_yticks(list(shown), [_cut(labels[place], 14) for place in shown], fontsize=9 if across else 8)
-    if across:
-        axes.set_xticks(list(shown), [labels[place] for place in shown])
-        axes.set_xlabel("layer")
-        axes.set_ylabel("layer")
-    else:  # the same names, in the same order
-        axes.set_xticks([])
-    if count <= 6:
-        for row, values in enumerate(square.values):
-            for column, value in enumerate(values):
-                colour = CARD if abs(value) > 0.6 else INK
-                axes.text(column, row, number(value, 2), ha="center", va="center", fontsize=8, color=colour)
-    bar = figure.colorbar(image, cax=axes.inset_axes((1.06, 0, 0.05, 1)), ticks=[-1, -0.5, 0, 0.5, 1])
-    bar.ax.set_yticklabels([number(tick, 1) for tick in (-1, -0.5, 0, 0.5, 1)], fontsize=8)
-    bar.set_label("cosine (−1 to 1)", fontsize=8.5, color=FAINT)
-    bar.outline.set_visible(False)  # type: ignore[operator]
-
-
-def _description(view: _View) -> str:
+def _description(view: View) -> str:
     words = [
         f"{series.name}: from {min(value for _, value in series.points):.3g} to "
         f"{max(value for _, value in series.points):.3g}"
         for series in view.series
     ]
     return f"{view.title}, {view.axis}, by layer. {'; '.join(words)}."
-
-
-def _extreme(square: Cosines, choose: Callable[..., float]) -> float:
-    values = [value for row, line in enumerate(square.values) for column, value in enumerate(line) if row != column]
-    return choose(values)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
