@@ -86,7 +86,7 @@ def test_extract_writes_what_the_verbs_fit(steersman, commands, folder, model):
 def test_extract_for_people_says_where_it_went(steersman, commands, tmp_path):
     done = steersman(*commands["extract"])
     assert done.code == 0
-    assert "separation (AUROC)" in done.out
+    assert "held-out AUROC" in done.out
     assert f"mean difference of 6 pairs at 4 sites, saved to {tmp_path / 'new.safetensors'}" in done.err
 
 
