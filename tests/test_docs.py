@@ -1,4 +1,4 @@
-"""What README and docs show runs: every Python example of a page, one after the other, in an empty folder."""
+"""Every `python` example of README and docs runs, in order, in an empty folder (those marked `py` need the hub)."""
 
 import os
 import re
