@@ -38,7 +38,13 @@ class FakeEngine:
     log: list[tuple[str, tuple[str, ...], tuple[str, ...], str | None]] = field(default_factory=list)
 
     def complete(
-        self, prompts: Sequence[str], plans: Sequence[Plan], sampling: Sampling, system: str | None = None
+        self,
+        prompts: Sequence[str],
+        plans: Sequence[Plan],
+        sampling: Sampling,
+        system: str | None = None,
+        *,
+        chat: bool = True,
     ) -> list[Generation]:
         self._called("complete", prompts, plans, system)
         texts = [self._say(prompt, plan, system) for prompt, plan in zip(prompts, plans, strict=True)]
@@ -52,6 +58,9 @@ class FakeEngine:
         *,
         system: str | None = None,
         batch_size: int = 32,
+        chat: bool = True,
+        ranks: bool = False,
+        divergence: bool = False,
     ) -> list[Score]:
         heads = [prompts] * len(completions) if isinstance(prompts, str) else list(prompts)
         each = _each(plans, len(heads))
@@ -67,6 +76,7 @@ class FakeEngine:
         *,
         system: str | None = None,
         batch_size: int = 16,
+        chat: bool = True,
     ) -> list[list[Score]]:
         each = _each(plans, len(prompts))
         self._called("score_options", prompts, each, system)

@@ -54,6 +54,9 @@ def hand_made(name, metrics, *arms):
     class Hand:
         items = ()
 
+        def remarks(self, outcomes):
+            return []
+
     Hand.name, Hand.metrics = name, metrics
     return [
         Measured(Hand(), Setting(arm), [Outcome(item, values) for item, values in outcomes.items()])
@@ -70,7 +73,7 @@ def test_rates_are_wilson_and_means_are_bootstrap():
     expected = mean_interval([i * i / 7 for i in range(10)], 5)
     assert (mean["value"], mean["low"], mean["high"], mean["n"]) == (expected.value, expected.low, expected.high, 10)
     assert mean["low"] < mean["value"] < mean["high"]
-    assert list(rate) == ["task", "metric", "arm", "site", "coefficient", "unit", "value", "low", "high", "n"]
+    assert list(rate) == ["task", "metric", "arm", "seed", "site", "coefficient", "unit", "value", "low", "high", "n"]
 
 
 def test_differences_are_paired_by_item_whatever_the_order():

@@ -27,11 +27,24 @@ BATCH = 60
 
 @dataclass(frozen=True)
 class Measured:
-    """All outcomes of one task under one setting, in the order of its items."""
+    """All outcomes of one task under one setting, in the order of its items.
+
+    Args:
+        task: what was measured.
+        setting: under what.
+        outcomes: one per item.
+        judged: metrics that judges added to the outcomes, beside the task's own.
+    """
 
     task: Task
     setting: Setting
     outcomes: Sequence[Outcome]
+    judged: Sequence[Metric] = ()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The task's metrics and what judges added."""
+        return (*self.task.metrics, *self.judged)
 
 
 @dataclass(frozen=True)
@@ -39,14 +52,18 @@ class Report:
     """What an evaluation came to.
 
     Args:
-        rows: one per task, metric and setting: `task, metric, arm, site, coefficient, unit, value, low, high, n`.
+        rows: one per task, metric and setting: `task, metric, arm, seed, site, coefficient, unit, value, low, high, n`.
         differences: the same keys; `value`, `low`, `high` of the paired difference to the unsteered arm.
         measured: the outcomes themselves.
+        groups: as `rows`, with `group`: one per subject or category, of tasks whose items have several.
+        remarks: what a reader has to be warned of: `task, arm, seed, site, coefficient, unit, remark`.
     """
 
     rows: Sequence[Mapping[str, Any]]
     differences: Sequence[Mapping[str, Any]]
     measured: Sequence[Measured]
+    groups: Sequence[Mapping[str, Any]] = ()
+    remarks: Sequence[Mapping[str, Any]] = ()
 
 
 Store = MutableMapping[str, Outcome]
@@ -165,13 +182,17 @@ def summarise(measured: Sequence[Measured], *, seed: int = 0) -> Report:
     """
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
+    remarks: list[dict[str, Any]] = []
     baseline = {m.task.name: m.outcomes for m in reversed(measured) if m.setting.arm == "unsteered"}
     for each in measured:
-        for metric in each.task.metrics:
+        remarks += [_label(each) | {"remark": words} for words in each.task.remarks(each.outcomes)]
+        named = sorted({o.group for o in each.outcomes} - {""})
+        for metric in each.metrics:
             values = {o.item: o.metrics[metric.name] for o in each.outcomes if metric.name in o.metrics}
             if not values:
                 continue
-            label = _label(each.task, metric, each.setting)
+            label = _label(each, metric)
             rows.append(label | asdict(estimate(metric, list(values.values()), seed)))
             before = {
                 o.item: o.metrics[metric.name] for o in baseline.get(each.task.name, ()) if metric.name in o.metrics
@@ -180,7 +201,11 @@ def summarise(measured: Sequence[Measured], *, seed: int = 0) -> Report:
             if each.setting.arm != "unsteered" and shared:
                 change = paired_difference([values[i] for i in shared], [before[i] for i in shared], seed)
                 differences.append(label | asdict(change))
-    return Report(rows, differences, measured)
+            for group in named if len(named) > 1 else ():
+                here = [o.metrics[metric.name] for o in each.outcomes if o.group == group and metric.name in o.metrics]
+                if here:
+                    groups.append(label | {"group": group} | asdict(estimate(metric, here, seed)))
+    return Report(rows, differences, measured, groups, remarks)
 
 
 def estimate(metric: Metric, values: Sequence[float], seed: int = 0) -> Estimate:
@@ -196,11 +221,13 @@ def estimate(metric: Metric, values: Sequence[float], seed: int = 0) -> Estimate
     return mean_interval(values, seed)
 
 
-def _label(task: Task, metric: Metric, setting: Setting) -> dict[str, Any]:
+def _label(measured: Measured, metric: Metric | None = None) -> dict[str, Any]:
+    setting = measured.setting
     return {
-        "task": task.name,
-        "metric": metric.name,
+        "task": measured.task.name,
+        **({} if metric is None else {"metric": metric.name}),
         "arm": setting.arm,
+        "seed": setting.seed,
         "site": setting.site,
         "coefficient": setting.coefficient,
         "unit": setting.unit,

@@ -49,7 +49,9 @@ class ItemStore(MutableMapping[str, Outcome]):
         for number, line in enumerate(content[:whole].splitlines(), start=1):
             try:
                 record = json.loads(line)
-                self._items[record["key"]] = Outcome(record["item"], record["metrics"], record["details"])
+                self._items[record["key"]] = Outcome(
+                    record["item"], record["metrics"], record["details"], record.get("group", "")
+                )
             except (ValueError, KeyError, TypeError):
                 self._file.close()
                 raise FileError(

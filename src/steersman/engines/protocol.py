@@ -12,7 +12,13 @@ class Engine(Protocol):
     """Completes and scores prompts, every row under a plan of its own, rows independent."""
 
     def complete(
-        self, prompts: Sequence[str], plans: Sequence[Plan], sampling: Sampling, system: str | None = None
+        self,
+        prompts: Sequence[str],
+        plans: Sequence[Plan],
+        sampling: Sampling,
+        system: str | None = None,
+        *,
+        chat: bool = True,
     ) -> list[Generation]:
         """Return one generation per prompt, as one batch."""
         ...
@@ -25,8 +31,11 @@ class Engine(Protocol):
         *,
         system: str | None = None,
         batch_size: int = 32,
+        chat: bool = True,
+        ranks: bool = False,
+        divergence: bool = False,
     ) -> list[Score]:
-        """Return the completions' log-probabilities; the prompt `""` scores a plain text."""
+        """Return the completions' log-probabilities, and what else is asked; the prompt `""` scores a plain text."""
         ...
 
     def score_options(
@@ -37,6 +46,7 @@ class Engine(Protocol):
         *,
         system: str | None = None,
         batch_size: int = 16,
+        chat: bool = True,
     ) -> list[list[Score]]:
         """Return the scores of several completions of every prompt."""
         ...

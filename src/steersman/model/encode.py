@@ -33,18 +33,19 @@ class Batch:
         return (self.mask.cumsum(1) - 1).clamp(min=0)
 
 
-def prompt_tokens(model: Handle, prompt: str, system: str | None = None) -> list[int]:
+def prompt_tokens(model: Handle, prompt: str, system: str | None = None, *, chat: bool = True) -> list[int]:
     """Return the tokens of a prompt, as a chat turn where the model has a chat template, as plain text where not.
 
     Args:
         model: the model.
         prompt: what the user says.
         system: a system prompt; without a chat template it stands before the prompt, on a line of its own.
+        chat: `False` reads the prompt as plain text also where the model has a chat template.
 
     Raises:
         InputError: when nothing is left to read.
     """
-    if model.template:
+    if model.template and chat:
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": prompt})
         text = model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

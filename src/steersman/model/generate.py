@@ -73,7 +73,13 @@ class Generation:
 
 @torch.inference_mode()
 def generate_batch(
-    model: Handle, prompts: Sequence[str], plans: Sequence[Plan], sampling: Sampling, system: str | None = None
+    model: Handle,
+    prompts: Sequence[str],
+    plans: Sequence[Plan],
+    sampling: Sampling,
+    system: str | None = None,
+    *,
+    chat: bool = True,
 ) -> list[Generation]:
     """Return one completion per prompt, all in one batch.
 
@@ -83,11 +89,12 @@ def generate_batch(
         plans: one per prompt.
         sampling: how tokens are chosen.
         system: system prompt for all.
+        chat: wrap prompts in the model's chat template, where it has one.
 
     Raises:
         InterventionError: when a plan was never applied.
     """
-    rows = [prompt_tokens(model, prompt, system) for prompt in prompts]
+    rows = [prompt_tokens(model, prompt, system, chat=chat) for prompt in prompts]
     batch = pad(model, rows, [len(row) for row in rows])
     written: list[list[int]] = [[] for _ in prompts]
     finish: list[Literal["stop", "length"]] = ["length"] * len(prompts)

@@ -6,7 +6,7 @@ from steersman.errors import InputError
 from steersman.model.generate import Generation, Sampling, generate_batch
 from steersman.model.handle import Handle
 from steersman.model.hooks import refuse_plans_by_row
-from steersman.model.score import Score, score_batch, score_options_batch
+from steersman.model.score import Reading, Score, score_batch, score_options_batch
 from steersman.plan import Plan
 
 Plans = Plan | Sequence[Plan] | None
@@ -57,10 +57,16 @@ class Model(Handle):
         return texts
 
     def complete(
-        self, prompts: Sequence[str], plans: Sequence[Plan], sampling: Sampling, system: str | None = None
+        self,
+        prompts: Sequence[str],
+        plans: Sequence[Plan],
+        sampling: Sampling,
+        system: str | None = None,
+        *,
+        chat: bool = True,
     ) -> list[Generation]:
         """Return one generation per prompt, with tokens and how it ended, in a single batch."""
-        return generate_batch(self, prompts, plans, sampling, system)
+        return generate_batch(self, prompts, plans, sampling, system, chat=chat)
 
     def score(
         self,
@@ -70,6 +76,9 @@ class Model(Handle):
         *,
         system: str | None = None,
         batch_size: int = 32,
+        chat: bool = True,
+        ranks: bool = False,
+        divergence: bool = False,
     ) -> list[Score]:
         """Return the log-probabilities of given completions.
 
@@ -79,6 +88,9 @@ class Model(Handle):
             plans: none, one for all, or one per completion.
             system: system prompt of all rows.
             batch_size: rows at a time; changes no result beyond rounding.
+            chat: `False` reads prompts as plain text also where the model has a chat template.
+            ranks: also tell how many tokens of the vocabulary were likelier than each.
+            divergence: also tell `KL(unsteered || steered)` of the next-token distributions, nats; costs a second pass.
 
         Raises:
             InputError: for counts that do not match.
@@ -86,9 +98,10 @@ class Model(Handle):
         rows, row_plans = _rows([prompts] * len(completions) if isinstance(prompts, str) else prompts, plans)
         if len(rows) != len(completions):
             raise InputError(f"expected one completion per prompt, got {len(completions)} for {len(rows)}")
+        reading = Reading(system, chat, ranks, divergence)
         scores: list[Score] = []
         for part in _parts(self, "score", len(rows), batch_size):
-            scores += score_batch(self, rows[part], completions[part], row_plans[part], system)
+            scores += score_batch(self, rows[part], completions[part], row_plans[part], reading)
         return scores
 
     def score_options(
@@ -99,6 +112,7 @@ class Model(Handle):
         *,
         system: str | None = None,
         batch_size: int = 16,
+        chat: bool = True,
     ) -> list[list[Score]]:
         """Return the scores of several completions per prompt; each prompt is read only once.
 
@@ -108,13 +122,14 @@ class Model(Handle):
             plans: none, one for all, or one per prompt.
             system: system prompt of all rows.
             batch_size: prompts at a time; changes no result beyond rounding.
+            chat: `False` reads prompts as plain text also where the model has a chat template.
         """
         rows, row_plans = _rows(prompts, plans)
         if len(rows) != len(options):
             raise InputError(f"expected options for every prompt, got {len(options)} for {len(rows)}")
         scores: list[list[Score]] = []
         for part in _parts(self, "score_options", len(rows), batch_size):
-            scores += score_options_batch(self, rows[part], options[part], row_plans[part], system)
+            scores += score_options_batch(self, rows[part], options[part], row_plans[part], Reading(system, chat))
         return scores
 
 

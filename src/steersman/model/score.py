@@ -16,9 +16,20 @@ from steersman.plan import Plan
 
 @dataclass(frozen=True)
 class Score:
-    """Log-probabilities of one completion's tokens, in nats, given its prompt and the tokens before."""
+    """What the model made of one completion's tokens, given its prompt and the tokens before.
+
+    Args:
+        tokens: their log-probabilities, nats.
+        ids: the tokens themselves.
+        ranks: how many tokens of the vocabulary were likelier than each, 0 for the model's first choice; where asked.
+        divergence: Kullback-Leibler divergence of the steered from the unsteered next-token distribution before each,
+            `KL(unsteered || steered)`, nats; where asked.
+    """
 
     tokens: tuple[float, ...]
+    ids: tuple[int, ...] = ()
+    ranks: tuple[int, ...] = ()
+    divergence: tuple[float, ...] = ()
 
     @property
     def total(self) -> float:
@@ -36,9 +47,30 @@ class Score:
         return min(self.tokens)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How texts are read and what is told of them.
+
+    Args:
+        system: system prompt of all rows; before a plain text or prompt it stands as plain text.
+        chat: wrap prompts in the model's chat template, where it has one.
+        ranks: tell every token's rank.
+        divergence: tell how far the steered next-token distribution is from the unsteered one; a second pass.
+    """
+
+    system: str | None = None
+    chat: bool = True
+    ranks: bool = False
+    divergence: bool = False
+
+
 @torch.inference_mode()
 def score_batch(
-    model: Handle, prompts: Sequence[str], completions: Sequence[str], plans: Sequence[Plan], system: str | None = None
+    model: Handle,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    plans: Sequence[Plan],
+    reading: Reading = Reading(),
 ) -> list[Score]:
     """Return the completions' token log-probabilities, all in one batch.
 
@@ -47,7 +79,7 @@ def score_batch(
         prompts: at least one; `""` for a plain text, whose first token then only serves as context.
         completions: one per prompt, each of at least one token.
         plans: one per prompt.
-        system: system prompt for all; before a plain text it stands as plain text.
+        reading: how the texts are read and what is told of them.
     """
     heads: list[list[int]] = []
     tails: list[list[int]] = []
@@ -55,30 +87,57 @@ def score_batch(
         raise InputError("expected a prompt for the span after_instruction, got a plain text, which has no instruction")
     for prompt, completion in zip(prompts, completions, strict=True):
         tail = completion_tokens(model, completion)
-        head = prompt_tokens(model, prompt, system) if prompt else _beginning(model, system)
+        head = prompt_tokens(model, prompt, reading.system, chat=reading.chat) if prompt else _beginning(model, reading)
         if not head:
             head, tail = tail[:1], tail[1:]
         if not tail:
             raise InputError(f"expected a text of at least two tokens, got {completion!r}")
         heads.append(head)
         tails.append(tail)
-    return score_tokens(model, heads, tails, plans)
+    return score_tokens(model, heads, tails, plans, reading)
 
 
 @torch.inference_mode()
 def score_tokens(
-    model: Handle, heads: Sequence[Sequence[int]], tails: Sequence[Sequence[int]], plans: Sequence[Plan]
+    model: Handle,
+    heads: Sequence[Sequence[int]],
+    tails: Sequence[Sequence[int]],
+    plans: Sequence[Plan],
+    reading: Reading = Reading(),
 ) -> list[Score]:
     """Return the log-probabilities of token rows `tails`, each given its row of `heads`."""
     batch = pad(model, [[*h, *t] for h, t in zip(heads, tails, strict=True)], [len(head) for head in heads])
     longest = max(len(tail) for tail in tails)
+    # Left padding lines the completions up at the end, so only the last logits are ever computed.
+    arguments = forward_arguments(model, batch, keep=longest + 1)
+    plain = model.hf(**arguments, use_cache=False).logits if reading.divergence else None
     with editing(model, plans, batch.prompt_lengths):
-        # Left padding lines the completions up at the end, so only the last logits are ever computed.
-        logits = model.hf(**forward_arguments(model, batch, keep=longest + 1), use_cache=False).logits
+        logits = model.hf(**arguments, use_cache=False).logits
     scores: list[Score] = []
-    for row, tail in zip(logits, tails, strict=True):
-        scores.append(Score(tuple(token_logprobs(row[-len(tail) - 1 : -1], tail).tolist())))
+    for i, tail in enumerate(tails):
+        here = slice(-len(tail) - 1, -1)
+        steered = logits[i, here]
+        scores.append(
+            Score(
+                tuple(token_logprobs(steered, tail).tolist()),
+                tuple(tail),
+                tuple(token_ranks(steered, tail).tolist()) if reading.ranks else (),
+                () if plain is None else tuple(divergences(plain[i, here], steered).tolist()),
+            )
+        )
     return scores
+
+
+def token_ranks(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Return the `[n]` ranks of `tokens` in `[n, vocab]` logits: how many tokens have a larger logit, 0 for none."""
+    wanted = torch.tensor(list(tokens), device=logits.device)
+    return (logits > logits.gather(1, wanted[:, None])).sum(1)
+
+
+def divergences(before: Tensor, after: Tensor) -> Tensor:
+    """Return the `[n]` float32 values of `KL(before || after)`, nats, between rows of `[n, vocab]` logits."""
+    own, other = before.float().log_softmax(-1), after.float().log_softmax(-1)
+    return (own.exp() * (own - other)).sum(-1).clamp(min=0)
 
 
 def token_logprobs(logits: Tensor, tokens: Sequence[int]) -> Tensor:
@@ -95,7 +154,7 @@ def score_options_batch(
     prompts: Sequence[str],
     options: Sequence[Sequence[str]],
     plans: Sequence[Plan],
-    system: str | None = None,
+    reading: Reading = Reading(),
 ) -> list[list[Score]]:
     """Return the scores of several completions per prompt; each prompt is read once.
 
@@ -104,12 +163,12 @@ def score_options_batch(
         prompts: at least one.
         options: for each prompt the same number of completions.
         plans: one per prompt.
-        system: system prompt for all.
+        reading: how the prompts are read; ranks and divergence are not told here.
     """
     count = len(options[0])
     if any(len(row) != count for row in options):
         raise InputError("expected the same number of options for every prompt of a batch")
-    heads = [prompt_tokens(model, prompt, system) for prompt in prompts]
+    heads = [prompt_tokens(model, prompt, reading.system, chat=reading.chat) for prompt in prompts]
     tails = [[completion_tokens(model, option) for option in row] for row in options]
     batch = pad(model, heads, [len(head) for head in heads])
     longest = max(len(tail) for row in tails for tail in row)
@@ -140,13 +199,13 @@ def score_options_batch(
             values = token_logprobs(first[i : i + 1], tail[:1]).tolist()
             if later is not None and len(tail) > 1:
                 values += token_logprobs(later[k, : len(tail) - 1], tail[1:]).tolist()
-            scored.append(Score(tuple(values)))
+            scored.append(Score(tuple(values), tuple(tail)))
         scores.append(scored)
     return scores
 
 
-def _beginning(model: Handle, system: str | None) -> list[int]:
+def _beginning(model: Handle, reading: Reading) -> list[int]:
     """Return what stands before a plain text: its first token where there is one, and the system prompt as text."""
     first = model.tokenizer.bos_token_id
-    before = completion_tokens(model, f"{system}\n\n") if system else []
+    before = completion_tokens(model, f"{reading.system}\n\n") if reading.system else []
     return ([] if first is None else [first]) + before

@@ -5,9 +5,10 @@ from steersman.tasks.fluency import FluencyTask
 from steersman.tasks.honesty import HonestyTask
 from steersman.tasks.knowledge import KnowledgeTask
 from steersman.tasks.refusal_odds import RefusalOddsTask
-from steersman.tasks.task import Metric, Outcome, Setting, Task
+from steersman.tasks.task import ARM_WORDS, Metric, Outcome, Setting, Task
 
 __all__ = [
+    "ARM_WORDS",
     "CompletionTask",
     "FluencyTask",
     "HonestyTask",

@@ -73,6 +73,10 @@ class CompletionTask:
             judge=(OPENING, VOICE_ENDS, REFUSAL_PATTERNS, DISCLAIMER_PATTERNS),
         )
 
+    def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:  # noqa: ARG002 (one signature for all tasks)
+        """Return no remark."""
+        return []
+
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per prompt of `items[start:stop]`."""
         items = list(self.items[start:stop])

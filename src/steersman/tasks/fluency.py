@@ -31,6 +31,10 @@ class FluencyTask:
         """Return what an outcome depends on besides item and setting."""
         return key_of(task="fluency")
 
+    def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:  # noqa: ARG002 (one signature for all tasks)
+        """Return no remark."""
+        return []
+
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per text of `items[start:stop]`; a system prompt stands before the text as plain text."""
         items = list(self.items[start:stop])

@@ -43,6 +43,10 @@ class KnowledgeTask:
         """Return what an outcome depends on besides item and setting."""
         return key_of(task="knowledge", form=2)
 
+    def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:  # noqa: ARG002 (one signature for all tasks)
+        """Return no remark."""
+        return []
+
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per question of `items[start:stop]`."""
         items = list(self.items[start:stop])

@@ -4,12 +4,27 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from steersman.engines import Engine
 from steersman.plan import Plan
 
-Arm = Literal["unsteered", "steered", "random", "prompt"]
+Arm = Literal["unsteered", "steered", "random", "permuted", "negated", "shuffled", "prompt", "prompt+steered"]
+"""What an arm of a comparison is; `ARM_WORDS` says it for people."""
+
+ARM_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "unsteered": "unsteered",
+        "steered": "steered",
+        "random": "random direction",
+        "permuted": "permuted coordinates",
+        "negated": "negated direction",
+        "shuffled": "shuffled labels",
+        "prompt": "system prompt",
+        "prompt+steered": "system prompt and steering",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -17,12 +32,16 @@ class Setting:
     """What the model is put under: one arm of a comparison.
 
     Args:
-        arm: `unsteered`, `steered`, `random` (a direction of equal norm) or `prompt` (a system prompt asks for it).
+        arm: `unsteered`; `steered`; the controls of equal norm `random` (drawn), `permuted` (its coordinates in another
+            order), `negated`, `shuffled` (fitted after its labels were shuffled); `prompt` (a system prompt asks for
+            the same); `prompt+steered`.
         plan: what is done to the activations.
         system: system prompt, `None` for the template's own.
         site: where, as a table says it; `None` for the arms that steer nothing.
         coefficient: how strongly, in `unit`; 0 for the arms that steer nothing.
-        unit: `norm` (fractions of the residual norm) or `raw` (multiples of the fitted vector).
+        unit: `norm` (fractions of the residual norm), `raw` (multiples of the fitted vector) or `plan` (multiples of a
+            plan's own coefficients).
+        seed: of a control that is drawn; tells several of one arm apart.
     """
 
     arm: Arm
@@ -31,6 +50,7 @@ class Setting:
     site: str | None = None
     coefficient: float = 0.0
     unit: str = "norm"
+    seed: int | None = None
 
     def digest(self) -> str:
         """Return a sha256 over what acts on the model; the labels do not count."""
@@ -60,11 +80,13 @@ class Outcome:
         item: its id.
         metrics: a number for each of the task's metrics; a metric that does not apply to the item is absent.
         details: what people want to see, such as prompt and completion.
+        group: subject or category, for tables by group; empty where the task has none.
     """
 
     item: str
     metrics: Mapping[str, float]
     details: Mapping[str, Any] = field(default_factory=dict)
+    group: str = ""
 
 
 class Task(Protocol):
@@ -91,6 +113,10 @@ class Task(Protocol):
 
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return the outcomes of `items[start:stop]` under a setting, computed as one batch."""
+        ...
+
+    def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
+        """Return what a reader has to be warned of in all outcomes under one setting, in sentences; often nothing."""
         ...
 
 

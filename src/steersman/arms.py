@@ -1,0 +1,1 @@
+"""Arms: what a steered model is compared with."""

@@ -1,0 +1,1 @@
+"""Judging: what further judges say of completions that were measured before, and how far they agree."""
