@@ -1,7 +1,7 @@
 """Batched generation in which rows are independent: each has its own plan, its own seed, and leaves when it is done."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -95,11 +95,37 @@ def generate_batch(
         InterventionError: when a plan was never applied.
     """
     rows = [prompt_tokens(model, prompt, system, chat=chat) for prompt in prompts]
+    return generate_tokens(model, rows, plans, sampling, keys=prompts)
+
+
+@torch.inference_mode()
+def generate_tokens(
+    model: Handle,
+    rows: Sequence[Sequence[int]],
+    plans: Sequence[Plan],
+    sampling: Sampling,
+    *,
+    keys: Sequence[str],
+    ended: Callable[[Sequence[int]], bool] | None = None,
+) -> list[Generation]:
+    """Return one completion per prompt that is given as tokens, all in one batch.
+
+    Args:
+        model: the model.
+        rows: tokens of at least one prompt, at least one each.
+        plans: one per prompt.
+        sampling: how tokens are chosen.
+        keys: one per prompt; rows with the same key draw the same.
+        ended: told a completion's tokens after each one, says whether it ends there, as at a stop sequence.
+
+    Raises:
+        InterventionError: when a plan was never applied.
+    """
     batch = pad(model, rows, [len(row) for row in rows])
-    written: list[list[int]] = [[] for _ in prompts]
-    finish: list[Literal["stop", "length"]] = ["length"] * len(prompts)
-    alive = list(range(len(prompts)))
-    draws = [_generator(sampling.seed, prompt) for prompt in prompts]
+    written: list[list[int]] = [[] for _ in rows]
+    finish: list[Literal["stop", "length"]] = ["length"] * len(rows)
+    alive = list(range(len(rows)))
+    draws = [_generator(sampling.seed, key) for key in keys]
     processors = _processors(sampling)
     with editing(model, plans, batch.prompt_lengths) as active:
         output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
@@ -114,7 +140,11 @@ def generate_batch(
                         excuse_row(model, row)
                     continue
                 written[row].append(token)
-                if len(written[row]) < sampling.max_new_tokens:
+                if ended is not None and ended(written[row]):
+                    finish[row] = "stop"
+                    if len(written[row]) == 1:
+                        excuse_row(model, row)
+                elif len(written[row]) < sampling.max_new_tokens:
                     staying.append(index)
             if not staying:
                 break

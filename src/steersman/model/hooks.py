@@ -98,6 +98,12 @@ def select_rows(model: Handle, index: Tensor) -> None:
         active.select(index)
 
 
+def start_rows(model: Handle, index: Tensor) -> None:
+    """Tell every context under way that row i of the next forward pass is row `index[i]` of the batch as given."""
+    for active in around(model):
+        active.progress.index = index.cpu()
+
+
 def excuse_row(model: Handle, row: int) -> None:
     """Tell every context under way that a row ended by itself before anything was generated in it."""
     for active in around(model):

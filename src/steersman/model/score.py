@@ -1,17 +1,22 @@
 """Log-probabilities of given text, row by row, without ever holding all positions' logits."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from steersman.errors import InputError
-from steersman.model.encode import completion_tokens, forward_arguments, pad, prompt_tokens
+from steersman.model.encode import Batch, completion_tokens, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
-from steersman.model.hooks import editing, select_rows
+from steersman.model.hooks import around, editing, select_rows, start_rows
 from steersman.model.layout import cache_of
 from steersman.plan import Plan
+
+SHARED = 64
+"""Tokens that prompts must have in common at their beginning before it is read once for all of them."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ def score_options_batch(
     plans: Sequence[Plan],
     reading: Reading = Reading(),
 ) -> list[list[Score]]:
-    """Return the scores of several completions per prompt; each prompt is read once.
+    """Return the scores of several completions per prompt; each prompt is read once, what prompts share as well.
 
     Args:
         model: the model.
@@ -170,35 +175,107 @@ def score_options_batch(
         raise InputError("expected the same number of options for every prompt of a batch")
     heads = [prompt_tokens(model, prompt, reading.system, chat=reading.chat) for prompt in prompts]
     tails = [[completion_tokens(model, option) for option in row] for row in options]
-    batch = pad(model, heads, [len(head) for head in heads])
     longest = max(len(tail) for row in tails for tail in row)
     if longest > 2 and not model.reads_on:
         columns = [score_tokens(model, heads, [row[j] for row in tails], plans) for j in range(count)]
         return [list(row) for row in zip(*columns, strict=True)]
-    repeat = torch.arange(len(prompts)).repeat_interleave(count)
-    with editing(model, plans, batch.prompt_lengths):
-        output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
-        first = output.logits[:, -1]
-        later: Tensor | None = None
-        if longest > 1:
-            cache = cache_of(output)
-            cache.reorder_cache(repeat.to(model.device))
-            select_rows(model, repeat)
-            flat = pad(model, [tail for row in tails for tail in row], [0] * len(repeat), side="right")
-            mask = torch.cat([batch.mask[repeat.to(model.device)], flat.mask], 1)[:, :-1]
-            tokens = flat.tokens[:, :-1]
-            arguments = {"input_ids": tokens, "attention_mask": mask, "past_key_values": cache}
+    scores: dict[int, list[Score]] = {}
+    for rows in shared_prefixes(model, heads, plans):
+        found = _options_behind_prefix(model, [heads[i] for i in rows], [tails[i] for i in rows], plans[rows[0]])
+        scores |= dict(zip(rows, found, strict=True))
+    if rest := [i for i in range(len(heads)) if i not in scores]:
+        some_heads, some_tails = [heads[i] for i in rest], [tails[i] for i in rest]
+        batch = pad(model, some_heads, [len(head) for head in some_heads])
+        with editing(model, [plans[i] for i in rest], batch.prompt_lengths):
+            output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
+            found = _options_behind(model, output, batch.mask, some_tails)
+        scores |= dict(zip(rest, found, strict=True))
+    return [scores[i] for i in range(len(heads))]
+
+
+def shared_prefixes(model: Handle, heads: Sequence[Sequence[int]], plans: Sequence[Plan]) -> list[list[int]]:
+    """Return groups of rows that begin with the same tokens and carry the same plan, worth reading together.
+
+    Args:
+        model: the model; where a context is already under way nothing is shared, since that context counts passes.
+        heads: token rows.
+        plans: one per row; a plan with a gate decides at a prompt's end, before any of its tokens may be edited.
+    """
+    if around(model) or not model.reads_on:
+        return []
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for row, (head, plan) in enumerate(zip(heads, plans, strict=True)):
+        if len(head) > SHARED + model.suffix and all(step.gate is None for step in plan):
+            groups.setdefault((*head[:SHARED], plan.digest()), []).append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def _options_behind_prefix(
+    model: Handle, heads: Sequence[list[int]], tails: Sequence[Sequence[list[int]]], plan: Plan
+) -> list[list[Score]]:
+    """Return the scores of several completions behind token rows whose common beginning is read once.
+
+    Rows are read on in groups of equal length, so that no padding stands between a beginning and what follows it: some
+    attention counts it as distance.
+    """
+    # The last prompt token and the template's ending are always among a row's own tokens: spans tell by them.
+    limit = min(map(len, heads)) - 1 - model.suffix
+    length = next((i for i in range(limit) if len({head[i] for head in heads}) > 1), limit)
+    groups: dict[int, list[int]] = {}
+    for row, head in enumerate(heads):
+        groups.setdefault(len(head), []).append(row)
+    scores: dict[int, list[Score]] = {}
+    with editing(model, [plan], torch.tensor([len(head) for head in heads])):
+        start_rows(model, torch.tensor([0]))
+        beginning = pad(model, [heads[0][:length]], [length])
+        kept = cache_of(model.hf(**forward_arguments(model, beginning, keep=1), use_cache=True))
+        for rows in groups.values():
+            cache = copy.deepcopy(kept)
+            cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=model.device))
+            start_rows(model, torch.tensor(rows))
+            own = pad(model, [heads[i] for i in rows], [0] * len(rows))
+            arguments = forward_arguments(model, Batch(own.tokens[:, length:], own.mask, own.prompt_lengths), keep=1)
             if "position_ids" in model.accepts:
-                arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-            later = model.hf(**arguments, use_cache=True).logits
+                arguments["position_ids"] = own.positions[:, length:]
+            output = model.hf(**arguments, past_key_values=cache, use_cache=True)
+            found = _options_behind(model, output, own.mask, [tails[i] for i in rows])
+            scores |= dict(zip(rows, found, strict=True))
+    return [scores[row] for row in range(len(heads))]
+
+
+def _options_behind(
+    model: Handle, output: Any, before: Tensor, tails: Sequence[Sequence[list[int]]]
+) -> list[list[Score]]:
+    """Return the scores of each row's completions, given the output of the pass that ended its prompt.
+
+    Args:
+        model: the model, inside the context that edits it.
+        output: of a pass over all rows, with its cache.
+        before: `[batch, seq]` mask of all tokens up to the prompts' ends.
+        tails: the completions' tokens, for each row as many.
+    """
+    count = len(tails[0])
+    first = output.logits[:, -1]
+    later: Tensor | None = None
+    if max(len(tail) for row in tails for tail in row) > 1:
+        repeat = torch.arange(len(tails)).repeat_interleave(count)
+        cache = cache_of(output)
+        cache.reorder_cache(repeat.to(model.device))
+        select_rows(model, repeat)
+        flat = pad(model, [tail for row in tails for tail in row], [0] * len(repeat), side="right")
+        mask = torch.cat([before[repeat.to(model.device)], flat.mask], 1)[:, :-1]
+        tokens = flat.tokens[:, :-1]
+        arguments = {"input_ids": tokens, "attention_mask": mask, "past_key_values": cache}
+        if "position_ids" in model.accepts:
+            arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+        later = model.hf(**arguments, use_cache=True).logits
     scores: list[list[Score]] = []
     for i, row in enumerate(tails):
         scored: list[Score] = []
         for j, tail in enumerate(row):
-            k = i * count + j
             values = token_logprobs(first[i : i + 1], tail[:1]).tolist()
             if later is not None and len(tail) > 1:
-                values += token_logprobs(later[k, : len(tail) - 1], tail[1:]).tolist()
+                values += token_logprobs(later[i * count + j, : len(tail) - 1], tail[1:]).tolist()
             scored.append(Score(tuple(values), tuple(tail)))
         scores.append(scored)
     return scores
