@@ -1,6 +1,13 @@
 """The store survives a kill at any byte and a full disk, and says which line it cannot read."""
 
+import errno
+import json
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,8 +32,10 @@ def outcome(number: int) -> Outcome:
 
 
 def reopened(path):
-    store = ItemStore(path)
-    store.close()
+    """What another process would find: read from a copy, since the store may still be open."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = ItemStore(Path(shutil.copy(path, folder)))
+        store.close()
     return dict(store)
 
 
@@ -70,7 +79,7 @@ def test_a_store_cut_at_any_byte_loses_only_the_line_cut(path):
     content = path.read_bytes()
     for length in range(len(content) + 1):
         path.write_bytes(content[:length])
-        whole = content[:length].count(b"\n")
+        whole = max(0, content[:length].count(b"\n") - 1)
         store = ItemStore(path)
         assert dict(store) == {f"key {number}": outcome(number) for number in range(whole)}
         store["next"] = outcome(9)
@@ -92,13 +101,13 @@ def test_a_store_cut_at_any_byte_loses_only_the_line_cut(path):
         b"\xff",
     ],
 )
-@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_damaged_whole_line_is_named_and_nothing_is_changed(path, line, number):
     lines = path.read_bytes().splitlines()
     lines[number - 1] = line
     content = b"\n".join(lines) + b"\n"
     path.write_bytes(content)
-    with pytest.raises(FileError, match=rf"items\.jsonl, line {number}: expected a finished item; move the file away"):
+    with pytest.raises(FileError, match=rf"items\.jsonl, line {number}: expected a (finished item|JSON object); move"):
         ItemStore(path)
     assert path.read_bytes() == content
 
@@ -209,3 +218,122 @@ def test_a_run_folder_that_cannot_be_written_is_said(tmp_path, code, match):
     with seemingly(code, tmp_path / "run") as folder, pytest.raises(FileError, match=match):
         open_run(folder, CONFIG)
     assert list(folder.iterdir()) == []
+
+
+# Other versions.
+
+OLD = [{"key": f"key {n}", "item": f"item {n}", "metrics": {"rate": n / 4}, "details": {"text": "ü"}} for n in range(3)]
+
+
+def old_file(path, records=OLD, tail=b""):
+    path.write_bytes(b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in records) + tail)
+    return path
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"key": "cut sh'])
+def test_an_older_store_is_kept_aside_untouched_and_read_along(tmp_path, tail):
+    path = old_file(tmp_path / "items.jsonl", tail=tail)
+    before = path.read_bytes()
+    wanted = {record["key"]: Outcome(record["item"], record["metrics"], record["details"]) for record in OLD}
+    for more in range(2):  # once when it is moved aside, once when it stands there
+        store = ItemStore(path)
+        assert dict(store) == wanted
+        store[f"new {more}"] = wanted[f"new {more}"] = outcome(more)
+        store.close()
+        assert (tmp_path / "items.v1.jsonl").read_bytes() == before
+    assert path.read_text(encoding="utf-8").splitlines()[0] == '{"steersman": "items", "format": 2}'
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_an_older_store_cut_in_its_first_line_holds_nothing(tmp_path):
+    whole = old_file(tmp_path / "whole.jsonl", OLD[:1]).read_bytes()[:-1]
+    for length in range(1, len(whole)):
+        path = tmp_path / f"{length}.jsonl"
+        path.write_bytes(whole[:length])
+        store = ItemStore(path)
+        store.close()
+        assert dict(store) == {}
+
+
+def test_a_damaged_older_store_is_named_and_left_where_it_is(tmp_path):
+    path = old_file(tmp_path / "items.jsonl", [OLD[0], {"key": "a"}, OLD[2]])
+    before = path.read_bytes()
+    with pytest.raises(FileError, match=r"items\.jsonl, line 2: expected a finished item; move the file away"):
+        ItemStore(path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"items.jsonl": before}
+
+
+def test_two_older_stores_are_one_too_many(tmp_path):
+    path = old_file(tmp_path / "items.jsonl")
+    old_file(tmp_path / "items.v1.jsonl")
+    with pytest.raises(FileError, match=r"format 1 stands where items\.v1\.jsonl is kept already; move one"):
+        ItemStore(path)
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (
+            b'{"steersman": "items", "format": 3}\n{"a": 1}\n{"cut',
+            r"expected format 2 of items, got 3, which a newer ver",
+        ),
+        (b'{"steersman": "items", "format": "x"}\n', r"expected format 2 of items, got 'x', which another version"),
+        (
+            b'{"steersman": "judgements", "format": 2}\n',
+            r"expected a file of items of steersman, format 2, got one tha",
+        ),
+        (b'{"some": "thing"}\n{"cut', r"expected a file of items of steersman"),
+        (b"a note without an end", r"expected a file of items of steersman"),
+        (b"a note\n", r"line 1: expected a JSON object"),
+    ],
+)
+def test_what_another_version_or_program_wrote_is_said_and_not_touched(tmp_path, content, match):
+    path = tmp_path / "items.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=match):
+        ItemStore(path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"items.jsonl": content}
+
+
+# Two processes.
+
+HOLD = """
+import sys
+from pathlib import Path
+from steersman.runs import open_run
+store = open_run(Path(sys.argv[1]), {"seed": 0})
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_told_and_a_killed_one_lets_go(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"open\n"
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        for force in (False, True):
+            with pytest.raises(FileError, match=r"items\.jsonl is in use by another process; wait until it has finis"):
+                open_run(tmp_path, {"seed": int(force)}, force=force)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        holder.kill()
+    store = open_run(tmp_path, {"seed": 0})
+    store["key"] = outcome(0)
+    store.close()
+    assert reopened(store.path) == {"key": outcome(0)}
+
+
+def test_a_disk_that_cannot_lock_is_used_without(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    store = ItemStore(tmp_path / "items.jsonl")
+    store["key"] = outcome(0)
+    store.close()
+    assert reopened(store.path) == {"key": outcome(0)}

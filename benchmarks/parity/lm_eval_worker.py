@@ -25,7 +25,7 @@ def write_tasks(data: Path, folder: Path, shots: int, subjects: list[str]) -> li
     for split, by_subject in rows.items():
         for number, line in enumerate((data / f"{split}.jsonl").read_text(encoding="utf-8").splitlines(), start=1):
             record = json.loads(line)
-            by_subject[record["subject"]].append(record | {"number": number})
+            by_subject[record["subject"]].append({"number": number} | record)
     names = []
     for subject in subjects or sorted(rows["test"]):
         files = {}
@@ -54,7 +54,10 @@ def write_tasks(data: Path, folder: Path, shots: int, subjects: list[str]) -> li
 
 
 def main() -> None:
-    """Run the tasks and write one line an item: its line in the file, the letters' log-probabilities, right or not."""
+    """Run the tasks and write one line an item: its number, the letters' log-probabilities, right or not.
+
+    The number is the item's line in the file, or what stands there as `number`.
+    """
     model, data, shots, out = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     # A task at a time, so that what is finished stays when the worker is ended.
     done = {json.loads(line)["number"] for line in out.read_text().splitlines()} if out.exists() else set()

@@ -7,7 +7,7 @@ import torch
 
 from steersman.activations import Origin
 from steersman.errors import InputError, MismatchError
-from steersman.maths.geometry import length, random_like, unit
+from steersman.maths.geometry import length, permuted_like, random_like, unit
 from steersman.shapes import Vector
 from steersman.where import POINTS, Point, Site, layer_at
 
@@ -168,6 +168,21 @@ class Direction:
             self,
             vectors={site: random_like(vector, _draw(seed, site)) for site, vector in self.vectors.items()},
             method=f"random of equal norm, seed {seed}",
+            diagnostics={},
+        )
+
+    def permuted(self, seed: int) -> "Direction":
+        """Return vectors with their coordinates in a random order at the same sites: a control that keeps their sizes.
+
+        Source: van der Weij et al. (2024), section 4, who permute within a layer.
+
+        Args:
+            seed: each site draws from a generator of its own, seeded by this and the site.
+        """
+        return replace(
+            self,
+            vectors={site: permuted_like(vector, _draw(seed, site)) for site, vector in self.vectors.items()},
+            method=f"coordinates permuted, seed {seed}",
             diagnostics={},
         )
 

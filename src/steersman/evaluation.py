@@ -5,65 +5,25 @@ have been computed without one, and the table comes out the same to the byte.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from dataclasses import asdict
 
 from steersman.engines import Engine
 from steersman.errors import InputError, InterventionError
-from steersman.maths.statistics import Estimate, mean_interval, paired_difference, wilson
 from steersman.model.encode import completion_tokens
 from steersman.model.handle import Handle
-from steersman.tasks import KnowledgeTask, Metric, Outcome, Setting, Task
-from steersman.tasks.knowledge import LETTERS
+from steersman.summary import Measured, Report, summarise
+from steersman.tasks import BehaviourTask, KnowledgeTask, Outcome, Setting, Task
+from steersman.tasks.knowledge import letter_options
 
 AFTER_PROMPT = ("generated", "completion")
 """Spans without a token where only what follows the prompt at once is scored."""
 
 BATCH = 60
 """Items of a batch; part of what makes a result reproducible to the bit, since rounding can depend on it."""
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All outcomes of one task under one setting, in the order of its items.
-
-    Args:
-        task: what was measured.
-        setting: under what.
-        outcomes: one per item.
-        judged: metrics that judges added to the outcomes, beside the task's own.
-    """
-
-    task: Task
-    setting: Setting
-    outcomes: Sequence[Outcome]
-    judged: Sequence[Metric] = ()
-
-    @property
-    def metrics(self) -> tuple[Metric, ...]:
-        """The task's metrics and what judges added."""
-        return (*self.task.metrics, *self.judged)
-
-
-@dataclass(frozen=True)
-class Report:
-    """What an evaluation came to.
-
-    Args:
-        rows: one per task, metric and setting: `task, metric, arm, seed, site, coefficient, unit, value, low, high, n`.
-        differences: the same keys; `value`, `low`, `high` of the paired difference to the unsteered arm.
-        measured: the outcomes themselves.
-        groups: as `rows`, with `group`: one per subject or category, of tasks whose items have several.
-        remarks: what a reader has to be warned of: `task, arm, seed, site, coefficient, unit, remark`.
-    """
-
-    rows: Sequence[Mapping[str, Any]]
-    differences: Sequence[Mapping[str, Any]]
-    measured: Sequence[Measured]
-    groups: Sequence[Mapping[str, Any]] = ()
-    remarks: Sequence[Mapping[str, Any]] = ()
 
 
 Store = MutableMapping[str, Outcome]
@@ -116,19 +76,41 @@ def evaluate(
 def measure(engine: Engine, task: Task, setting: Setting, *, context: str, store: Store) -> Iterator[list[Outcome]]:
     """Yield a task's outcomes under a setting, batch by batch, from the store where it holds the whole batch."""
     items = list(task.items)
-    whole = hashlib.sha256(repr([asdict(item) for item in items]).encode()).hexdigest()
-    # The whole list and the batch size count: an item's batch and neighbours can change its rounding.
-    parts = (context, task.name, task.settings_key(), setting.digest(), whole, str(BATCH))
-    address = hashlib.sha256("|".join(parts).encode()).hexdigest()
+    shared = address(task, setting, context)
     for start in range(0, len(items), BATCH):
         stop = min(start + BATCH, len(items))
-        keys = [f"{address[:32]}:{items[i].id}" for i in range(start, stop)]
+        keys = [f"{shared}:{items[i].id}" for i in range(start, stop)]
         if not all(key in store for key in keys):
             for key, outcome in zip(keys, _measured(engine, task, start, stop, setting), strict=True):
                 # A kill can have come between a batch's lines: what is there already is kept as it is.
                 if key not in store:
                     store[key] = outcome
         yield [store[key] for key in keys]
+
+
+def address(task: Task, setting: Setting, context: str) -> str:
+    """Return what the store's keys of a task's items under a setting begin with: a hash of all that decides outcomes.
+
+    It covers the engine's identity, the task's name and `settings_key` (sampling, judge, form), the setting's digest
+    (plan and system prompt), the whole list of items in their order, and the batch size: an item's batch and neighbours
+    can change its rounding. Labels of a setting, the bootstrap's seed and other tasks and settings do not count.
+
+    Args:
+        task: what is measured.
+        setting: under what.
+        context: identity of the engine.
+
+    Raises:
+        InputError: for two items of one id, whose outcomes could not be told apart.
+    """
+    items = [asdict(item) for item in task.items]
+    ids = Counter(item["id"] for item in items)
+    if len(ids) < len(items):
+        twice = next(name for name, count in ids.items() if count > 1)
+        raise InputError(f"expected items with different ids in the task {task.name}, got {twice!r} more than once")
+    # As JSON, so that no two lists of parts run together into the same text.
+    parts = [context, task.name, task.settings_key(), setting.digest(), repr(items), BATCH]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def check_spans(engine: Engine, tasks: Sequence[Task], settings: Sequence[Setting]) -> None:
@@ -150,9 +132,14 @@ def check_spans(engine: Engine, tasks: Sequence[Task], settings: Sequence[Settin
     if not late or not isinstance(engine, Handle):
         return
     for task in tasks:
-        if not isinstance(task, KnowledgeTask):
+        if isinstance(task, BehaviourTask):
+            raise InputError(
+                f"expected a span that holds tokens of the prompt for the task {task.name}, which reads the first "
+                f"token of an answer, got {str(late[0].span)!r}; choose other tasks with --task, or another span"
+            )
+        if not isinstance(task, KnowledgeTask) or "letter" not in task.scoring:
             continue
-        letters = LETTERS[: min(len(item.choices) for item in task.items)]
+        letters = letter_options(min(task.items, key=lambda item: len(item.choices)), task.form)
         if all(len(completion_tokens(engine, letter)) == 1 for letter in letters):
             raise InputError(
                 f"expected a span that holds tokens of the prompt for the task {task.name}, whose options are one "
@@ -171,64 +158,3 @@ def _measured(engine: Engine, task: Task, start: int, stop: int, setting: Settin
             f"task {task.name}, {setting.arm} arm, items {start} to {stop - 1}: {reason}; choose other tasks with "
             "--task, or another span"
         ) from error
-
-
-def summarise(measured: Sequence[Measured], *, seed: int = 0) -> Report:
-    """Return the rows and the paired differences of measured settings.
-
-    Args:
-        measured: at least one.
-        seed: of the bootstrap.
-    """
-    rows: list[dict[str, Any]] = []
-    differences: list[dict[str, Any]] = []
-    groups: list[dict[str, Any]] = []
-    remarks: list[dict[str, Any]] = []
-    baseline = {m.task.name: m.outcomes for m in reversed(measured) if m.setting.arm == "unsteered"}
-    for each in measured:
-        remarks += [_label(each) | {"remark": words} for words in each.task.remarks(each.outcomes)]
-        named = sorted({o.group for o in each.outcomes} - {""})
-        for metric in each.metrics:
-            values = {o.item: o.metrics[metric.name] for o in each.outcomes if metric.name in o.metrics}
-            if not values:
-                continue
-            label = _label(each, metric)
-            rows.append(label | asdict(estimate(metric, list(values.values()), seed)))
-            before = {
-                o.item: o.metrics[metric.name] for o in baseline.get(each.task.name, ()) if metric.name in o.metrics
-            }
-            shared = [item for item in values if item in before]
-            if each.setting.arm != "unsteered" and shared:
-                change = paired_difference([values[i] for i in shared], [before[i] for i in shared], seed)
-                differences.append(label | asdict(change))
-            for group in named if len(named) > 1 else ():
-                here = [o.metrics[metric.name] for o in each.outcomes if o.group == group and metric.name in o.metrics]
-                if here:
-                    groups.append(label | {"group": group} | asdict(estimate(metric, here, seed)))
-    return Report(rows, differences, measured, groups, remarks)
-
-
-def estimate(metric: Metric, values: Sequence[float], seed: int = 0) -> Estimate:
-    """Return a metric's value with its interval: Wilson for rates, bootstrap for means.
-
-    Args:
-        metric: what the values are of.
-        values: one per item.
-        seed: of the bootstrap.
-    """
-    if metric.kind == "rate":
-        return wilson(round(sum(values)), len(values))
-    return mean_interval(values, seed)
-
-
-def _label(measured: Measured, metric: Metric | None = None) -> dict[str, Any]:
-    setting = measured.setting
-    return {
-        "task": measured.task.name,
-        **({} if metric is None else {"metric": metric.name}),
-        "arm": setting.arm,
-        "seed": setting.seed,
-        "site": setting.site,
-        "coefficient": setting.coefficient,
-        "unit": setting.unit,
-    }

@@ -9,7 +9,7 @@ A pair file serves three contrasts, named by what differs between its two sides:
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,6 +70,23 @@ class Passage:
     text: str
 
 
+@dataclass(frozen=True)
+class Row:
+    """One record as it was read, before anything is made of it.
+
+    Args:
+        source: the file or data set, as people would name it.
+        place: where in it, such as `line 3`.
+        id: the item's id where the record has none of its own.
+        record: its fields.
+    """
+
+    source: str
+    place: str
+    id: str
+    record: Record
+
+
 def content_hash(items: Sequence[Any]) -> str:
     """Return the sha256 of the items' contents in order, 64 hex digits."""
     text = json.dumps([asdict(item) for item in items], sort_keys=True, ensure_ascii=False)
@@ -125,7 +142,7 @@ def prompt_set(source: str | Path, *, split: Split | None = "test") -> list[Prom
     Raises:
         DataError: for a missing file, an empty set or a bad line, with its file and number.
     """
-    return read_items(find_set(source, "tasks"), _prompt_item, split)
+    return read_items(find_set(source, "tasks"), prompt_item, split)
 
 
 def questions(source: str | Path = "knowledge", *, split: Split | None = "test") -> list[Question]:
@@ -134,7 +151,7 @@ def questions(source: str | Path = "knowledge", *, split: Split | None = "test")
     Raises:
         DataError: for a missing file, an empty set or a bad line, with its file and number.
     """
-    return read_items(find_set(source, "tasks"), _question, split)
+    return read_items(find_set(source, "tasks"), question_item, split)
 
 
 def passages(source: str | Path = "prose", *, split: Split | None = "test") -> list[Passage]:
@@ -143,7 +160,7 @@ def passages(source: str | Path = "prose", *, split: Split | None = "test") -> l
     Raises:
         DataError: for a missing file, an empty set or a bad line, with its file and number.
     """
-    return read_items(find_set(source, "tasks"), _passage, split)
+    return read_items(find_set(source, "tasks"), passage_item, split)
 
 
 def find_set(source: str | Path, folder: Literal["pairs", "tasks"]) -> Path:
@@ -152,43 +169,77 @@ def find_set(source: str | Path, folder: Literal["pairs", "tasks"]) -> Path:
     Raises:
         DataError: when there is neither; lists the built-in names.
     """
-    root = Path(str(resources.files("steersman"))) / "data" / folder
-    if (built_in := root / f"{source}.jsonl").is_file():
-        return built_in
+    names = built_in_sets(folder)
+    if str(source) in names:
+        return names[str(source)]
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    names = ", ".join(sorted(p.stem for p in root.glob("*.jsonl")))
-    raise DataError(f"expected a JSONL file or a built-in set ({names}), got {str(source)!r}, which does not exist")
+    raise DataError(
+        f"expected a JSONL file or a built-in set ({', '.join(names)}), got {str(source)!r}, which does not exist"
+    )
+
+
+def built_in_sets(folder: Literal["pairs", "tasks"]) -> dict[str, Path]:
+    """Return the files of the built-in sets by name, in the names' order."""
+    root = Path(str(resources.files("steersman"))) / "data" / folder
+    return {path.stem: path for path in sorted(root.glob("*.jsonl"))}
 
 
 def read_items(path: Path, parse: Callable[[Record], T], split: Split | None) -> list[T]:
-    """Return one item a line, parsed; lines of another split are left out where the file says splits.
+    """Return one item a line of a JSONL file, parsed; lines of another split are left out where the file says splits.
+
+    Raises:
+        DataError: naming file and line.
+    """
+    return collect(str(path), jsonl_rows(path), parse, split)
+
+
+def jsonl_rows(path: Path) -> Iterator[Row]:
+    """Yield the records of a JSONL file.
+
+    Raises:
+        DataError: for a file that cannot be read, or a line that is no JSON object, naming file and line.
+    """
+    for number, record in _lines(path):
+        yield Row(str(path), f"line {number}", f"{path.stem}-{number}", record)
+
+
+def collect(source: str, rows: Iterable[Row], parse: Callable[[Record], T], split: Split | None) -> list[T]:
+    """Return one item a row, parsed; rows of another split are left out where the records say splits.
+
+    Args:
+        source: what to name where there is no item.
+        rows: records with their places.
+        parse: makes an item of a record, which has an `id` by then; raises an InputError that says what is wrong.
+        split: the split that is wanted; `None` takes all.
 
     Raises:
         DataError: naming file and line.
     """
     items: list[T] = []
-    seen: dict[str, int] = {}
+    seen: dict[str, Row] = {}
     any_split = False
-    for number, record in _lines(path):
+    for row in rows:
+        record, where = row.record, f"{row.source}, {row.place}"
         any_split = any_split or "split" in record
-        record.setdefault("id", f"{path.stem}-{number}")
+        record.setdefault("id", row.id)
         if not isinstance(record["id"], str):
-            raise DataError(f"{path}, line {number}: expected 'id' as a string, got {type(record['id']).__name__}")
-        if record["id"] in seen:
-            raise DataError(f"{path}, line {number}: id {record['id']!r} stands already in line {seen[record['id']]}")
-        seen[record["id"]] = number
+            raise DataError(f"{where}: expected 'id' as a string, got {type(record['id']).__name__}")
+        if first := seen.get(record["id"]):
+            before = first.place if first.source == row.source else f"{first.source}, {first.place}"
+            raise DataError(f"{where}: id {record['id']!r} stands already in {before}")
+        seen[record["id"]] = row
         try:
             own = _split(record)
             item = parse(record)
         except InputError as error:
-            raise DataError(f"{path}, line {number}: {error}") from None
+            raise DataError(f"{where}: {error}") from None
         if split is None or own is None or own == split:
             items.append(item)
     if not items:
         which = f" of split {split!r}" if any_split else ""
-        raise DataError(f"{path}: expected at least one item{which}, got none")
+        raise DataError(f"{source}: expected at least one item{which}, got none")
     return items
 
 
@@ -257,11 +308,21 @@ def _pair(record: Record, contrast: Contrast) -> Pair:
     return Pair(record["id"], positive, negative, text_field(record, "category", empty=True))
 
 
-def _prompt_item(record: Record) -> PromptItem:
+def prompt_item(record: Record) -> PromptItem:
+    """Return the prompt of a record: `id`, `prompt`, optionally `category`.
+
+    Raises:
+        InputError: for a field that is not there or of a wrong type.
+    """
     return PromptItem(record["id"], text_field(record, "prompt"), text_field(record, "category", empty=True))
 
 
-def _question(record: Record) -> Question:
+def question_item(record: Record) -> Question:
+    """Return the question of a record: `id`, `question`, `choices`, `answer`, optionally `subject`.
+
+    Raises:
+        InputError: for a field that is not there or of a wrong type.
+    """
     came, answer = cast(object, record.get("choices")), cast(object, record.get("answer"))
     shown = repr(came)[:60]
     choices = cast(list[object], came) if isinstance(came, list) else []
@@ -277,5 +338,10 @@ def _question(record: Record) -> Question:
     )
 
 
-def _passage(record: Record) -> Passage:
+def passage_item(record: Record) -> Passage:
+    """Return the passage of a record: `id`, `text`.
+
+    Raises:
+        InputError: for a text that is not there or of a wrong type.
+    """
     return Passage(record["id"], text_field(record, "text"))

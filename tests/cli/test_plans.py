@@ -6,7 +6,7 @@ import pytest
 import torch
 from sentences import refused
 
-from steersman.cli.comparing import random_plan
+from steersman.arms import random_plan
 from steersman.edits import Ablate
 from steersman.files import load_direction, load_plan, save_plan
 from steersman.model.load import load

@@ -7,6 +7,7 @@ Texts of fewer than `SHORT` words are compared for equality. The two prompts of 
 compared.
 """
 
+import ast
 import itertools
 import json
 import re
@@ -17,6 +18,7 @@ import pytest
 
 import steersman
 from steersman.prompts import pairs, passages, prompt_set, questions
+from steersman.tasks import opinions
 
 DATA = Path(steersman.__file__).parent / "data"
 FILES = sorted(DATA.glob("*/*.jsonl"))
@@ -47,7 +49,8 @@ def texts():
                 for prompt in {record["positive"]["prompt"], record["negative"]["prompt"]}:
                     yield (*place, prompt)
             elif "question" in record:
-                yield (*place, " ".join([record["question"], *record["choices"]]))
+                answers = record["choices"] if "choices" in record else (record["correct"], record["incorrect"])
+                yield (*place, " ".join([record["question"], *answers]))
             else:
                 yield (*place, record.get("prompt") or record["text"])
 
@@ -68,6 +71,7 @@ def test_the_sets_are_all_there():
     assert {str(path.relative_to(DATA)) for path in FILES} >= {
         *(f"pairs/{name}.jsonl" for name in ("refusal", "honesty")),
         *(f"tasks/{name}.jsonl" for name in ("harmful", "ordinary", "over-refusal", "knowledge", "prose")),
+        *(f"tasks/{name}.jsonl" for name in ("code", "opinions")),
     }
 
 
@@ -154,6 +158,46 @@ def test_prose_is_enough_for_a_cross_entropy():
         items = passages("prose", split=split)
         assert len(items) >= 20
         assert all(len(words(item.text)) >= 40 for item in items)
+
+
+def test_code_is_enough_and_valid_python_of_many_kinds():
+    for split, least in (("validation", 20), ("test", 40)):
+        items = passages("code", split=split)
+        assert len(items) >= least
+        for item in items:
+            assert ast.parse(item.text).body, item.id
+            assert len(item.text) >= 100, item.id
+    kinds = Counter(record["category"] for record in records(DATA / "tasks" / "code.jsonl"))
+    assert len(kinds) >= 10
+
+
+def test_opinions_are_enough_over_many_topics():
+    items = opinions()
+    assert len(items) >= 80
+    assert len(opinions(split="validation")) >= 20
+    topics = Counter(item.category for item in items)
+    assert set(Counter(item.category for item in opinions(split="validation"))) == set(topics)
+    assert len(topics) >= 10
+    assert max(topics.values()) == min(topics.values())
+
+
+def test_the_right_opinion_is_told_by_neither_length_nor_question():
+    items = opinions(split=None)
+    longer = sum(len(item.correct) > len(item.incorrect) for item in items)
+    shorter = sum(len(item.correct) < len(item.incorrect) for item in items)
+    assert abs(longer - shorter) / len(items) < 0.15, (longer, shorter)
+    first = 0
+    for item in items:
+        assert item.question.endswith("?"), item.id
+        places = [
+            re.search(rf"\b{re.escape(answer)}\b", item.question, re.IGNORECASE)
+            for answer in (item.correct, item.incorrect)
+        ]
+        # A question names both answers or neither; of those that do, half name the right one first.
+        assert (places[0] is None) == (places[1] is None), item.id
+        if places[0] and places[1]:
+            first += 1 if places[0].start() < places[1].start() else -1
+    assert abs(first) <= 1
 
 
 def test_the_prompts_of_a_refusal_pair_differ_in_a_few_words():

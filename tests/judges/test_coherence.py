@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from steersman.errors import InputError
 from steersman.judges import Coherence, distinct_ngrams
+from steersman.judges.coherence import repeated_ngrams
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "d"]), max_size=12)
 
@@ -33,6 +34,27 @@ def test_the_share_lies_between_one_gram_and_all(words, size):
     share = distinct_ngrams(" ".join(words), size)
     assert 0 < share <= 1
     assert (share == 1) == (len(set(grams)) == len(grams))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size", "value"),
+    [
+        ((), 2, 0.0),
+        ((7,), 2, 0.0),
+        ((7, 7), 2, 0.0),
+        ((7, 7, 7), 2, 1 / 2),
+        ((1, 2, 1, 2, 1), 2, 1 / 2),  # 12 21 12 21
+        ((1, 2, 3, 1, 2), 1, 2 / 5),
+        ((1, 2, 3, 4), 2, 0.0),
+    ],
+)
+def test_repeated_ngrams_by_hand(tokens, size, value):
+    assert repeated_ngrams(tokens, size) == pytest.approx(value, abs=1e-12)
+
+
+@given(WORDS.filter(lambda words: len(words) >= 2), st.integers(1, 2))
+def test_what_is_repeated_is_what_is_not_distinct(words, size):
+    assert repeated_ngrams(words, size) + distinct_ngrams(" ".join(words), size) == pytest.approx(1)
 
 
 @given(WORDS.filter(lambda words: len(words) >= 3))

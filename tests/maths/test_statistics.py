@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
 
 from steersman.errors import InputError
-from steersman.maths.statistics import mean_interval, paired_difference, resolution, wilson
+from steersman.maths.statistics import (
+    Estimate,
+    mean_interval,
+    mean_intervals,
+    paired_difference,
+    paired_rate_difference,
+    tango,
+    wilson,
+)
 
 # Newcombe (1998), Statistics in Medicine 17:857, table I, method 3 (score, without continuity correction).
 NEWCOMBE = [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
@@ -43,14 +52,22 @@ def test_wilson_refuses_impossible_counts(successes, n):
         wilson(successes, n)
 
 
-def test_the_bootstrap_covers_the_mean():
-    """Of 300 samples of 40 from a skewed law, about 95 % of intervals hold the mean (percentile: a little under)."""
-    draw = np.random.default_rng(0)
-    held = 0
-    for trial in range(300):
-        estimate = mean_interval(draw.exponential(1.0, 40).tolist(), seed=trial, resamples=400)
-        held += estimate.low <= 1.0 <= estimate.high
-    assert 0.89 <= held / 300 <= 0.98
+LAWS = {
+    "normal": (lambda draw, n: draw.normal(0.0, 1.0, n), 0.0),
+    "heavy tails": (lambda draw, n: draw.standard_t(3, n), 0.0),
+    "skewed": (lambda draw, n: draw.exponential(1.0, n), 1.0),
+    "coarse": (lambda draw, n: draw.choice([-1.0, 0.0, 0.0, 0.0, 1.0], n), 0.0),
+    "half zero": (lambda draw, n: draw.normal(0.5, 1.0, n) * (draw.random(n) < 0.5), 0.25),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("n", [30, 100])
+def test_intervals_of_means_hold_the_mean_in_95_percent(law, n):
+    draw, (sample, truth) = np.random.default_rng(n), LAWS[law]
+    found = mean_intervals([sample(draw, n).tolist() for _ in range(1_000)], [(0.95,)] * 1_000, resamples=2_000)
+    held = sum(each.low <= truth <= each.high for (each,) in found)
+    assert 0.92 <= held / 1_000 <= 0.98  # 93 to 97 %, and twice the simulation's own error
 
 
 def test_the_bootstrap_is_near_the_normal_interval_of_many_items():
@@ -63,7 +80,7 @@ def test_the_bootstrap_is_near_the_normal_interval_of_many_items():
 
 
 def test_the_bootstrap_is_seeded_and_touches_no_global_generator():
-    values = [0.1, 0.5, 2.0, 3.0, 8.0]
+    values = np.random.default_rng(6).exponential(1.0, 40).tolist()
     state = np.random.get_state()[1].copy()  # noqa: NPY002 - the global generator is what must not move
     assert mean_interval(values, seed=3) == mean_interval(values, seed=3)
     assert mean_interval(values, seed=3) != mean_interval(values, seed=4)
@@ -100,19 +117,100 @@ def test_a_setting_against_itself_differs_by_nothing():
         paired_difference([1.0, 0.0], [1.0, 0.0, 1.0])
 
 
-def test_resolution_is_the_textbook_sample_size_turned_round():
-    # (1.96 + 0.8416)^2 * 2 * 0.25 / 0.2^2 = 98.1: about 98 items a group tell 40 % from 60 % (unpooled worst case).
-    assert resolution(98) == pytest.approx(0.2, abs=1e-3)
-    assert resolution(400) == pytest.approx(resolution(100) / 2)
-    assert resolution(60, rate=0.05) < resolution(60)
-    assert resolution(1) == 1.0
-    with pytest.raises(InputError, match="at least one item, got 0"):
-        resolution(0)
+def test_a_columns_interval_does_not_depend_on_the_others():
+    draw = np.random.default_rng(4)
+    columns = [draw.normal(0.0, 1.0, n).tolist() for n in (50, 20, 50, 7, 50, *[50] * 9)]
+    together = mean_intervals(columns, [(0.95, 0.99)] * len(columns), seed=1, resamples=500)
+    for column, (narrow, wide) in zip(columns, together, strict=True):
+        assert mean_interval(column, 1, resamples=500) == narrow
+        assert mean_interval(column, 1, 0.99, resamples=500) == wide
+        assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
 
 
-def test_a_difference_of_the_resolution_is_seen_four_times_in_five():
-    draw, n = np.random.default_rng(3), 200
-    shift = resolution(n)
-    high, low = (draw.binomial(n, 0.5 + sign * shift / 2, 4_000) / n for sign in (1, -1))
-    error = np.sqrt((high * (1 - high) + low * (1 - low)) / n)
-    assert np.mean((high - low) / error > 1.96) == pytest.approx(0.8, abs=0.04)
+def test_many_items_are_drawn_in_blocks_like_few():
+    values = np.random.default_rng(5).normal(0.0, 1.0, 5_000)
+    found = mean_interval(values.tolist(), resamples=1_000)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(5_000), rel=0.1)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40), st.floats(0.1, 10.0), st.floats(-100.0, 100.0))
+def test_intervals_of_means_move_and_grow_with_the_values(values, scale, shift):
+    if np.ptp(values) < 1e-3:
+        return
+    plain = mean_interval(values, resamples=200)
+    moved = mean_interval([scale * value + shift for value in values], resamples=200)
+    size = np.ptp(values) * scale + abs(shift)
+    assert moved.low == pytest.approx(scale * plain.low + shift, abs=1e-6 * size)
+    assert moved.high == pytest.approx(scale * plain.high + shift, abs=1e-6 * size)
+
+
+def test_one_odd_value_among_many_equal_ones_gives_no_endless_interval():
+    found = mean_interval([0.0] * 29 + [1.0])
+    assert found.low < 0.04 < found.high < 0.3
+
+
+# Differences of rates on the same items.
+
+
+COUNTS = (
+    st.integers(1, 60)
+    .flatmap(lambda n: st.tuples(st.integers(0, n), st.integers(0, n), st.just(n)))
+    .filter(lambda counts: counts[0] + counts[1] <= counts[2])
+)
+
+
+@given(COUNTS)
+def test_tangos_interval_holds_the_difference_and_turns_with_it(counts):
+    gained, lost, n = counts
+    found, turned = tango(gained, lost, n), tango(lost, gained, n)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert (found.low, found.high) == (pytest.approx(-turned.high, abs=1e-9), pytest.approx(-turned.low, abs=1e-9))
+    wider = tango(gained, lost, n, level=0.99)
+    assert wider.low <= found.low
+    assert found.high <= wider.high
+
+
+@pytest.mark.parametrize("n", [30, 60, 2_000])
+def test_where_no_item_changed_the_interval_is_not_without_width(n):
+    z = 1.959964
+    assert paired_rate_difference([1.0] * n, [1.0] * n).high == pytest.approx(z * z / (n + z * z), rel=1e-6)
+
+
+# Chances of gaining and losing an item: no difference, small and large ones, rates near 0 and 1.
+CHANCES = [(0.05, 0.05), (0.1, 0.1), (0.25, 0.25), (0.3, 0.1), (0.5, 0.3), (0.2, 0.0), (0.9, 0.02), (0.1, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("chances", "n"), [*((chances, 30) for chances in CHANCES), (CHANCES[0], 80), (CHANCES[3], 80)]
+)
+def test_tangos_interval_holds_the_truth_in_95_percent_exactly_computed(chances, n):
+    up, down = chances
+    covered = 0.0
+    for changed in range(n + 1):
+        outer = binom.pmf(changed, n, up + down)
+        if outer < 1e-4:
+            continue
+        inner = binom.pmf(np.arange(changed + 1), changed, up / (up + down))
+        for gained in np.flatnonzero(inner > 1e-4):
+            found = tango(int(gained), changed - int(gained), n)
+            covered += outer * inner[gained] * (found.low <= up - down <= found.high)
+    few = n * (up + down) < 5  # so few changes are so coarse that only a cautious interval keeps its promise
+    assert 0.93 <= covered <= (1.0 if few else 0.975)
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(0, 0, 0), (-1, 0, 3), (0, -1, 3), (2, 2, 3)])
+def test_tango_refuses_impossible_counts(gained, lost, n):
+    with pytest.raises(InputError, match=r"expected gained \+ lost <= n"):
+        tango(gained, lost, n)
+
+
+def test_a_rate_has_zeros_and_ones_on_the_same_items():
+    with pytest.raises(InputError, match="0 or 1 for every item"):
+        paired_rate_difference([0.5, 1.0], [0.0, 1.0])
+    with pytest.raises(InputError, match="the same items in both settings, got 1 and 2"):
+        paired_rate_difference([1.0], [0.0, 1.0])
+
+
+def test_an_estimate_knows_its_sign_and_its_opposite():
+    assert [Estimate(0.0, low, high, 9).sign for low, high in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1))] == [1, -1, 0]
+    assert Estimate(1.0, 0.5, 2.0, 9).turned() == Estimate(-1.0, -2.0, -0.5, 9)

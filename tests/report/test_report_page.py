@@ -95,7 +95,7 @@ def test_hostile_names_are_text_too(thin_folder):
     html, reader = read(write_report(thin_folder))
     assert not {"i", "script"} & set(reader.tags)
     assert "<b>$x$" not in html
-    assert "Odd rate: &lt;b&gt;$x$&lt;/b&gt;" in html
+    assert "Odd rate (&lt;b&gt;$x$&lt;/b&gt;)" in html
     assert (thin_folder / "plots" / "dose-escaped.svg").is_file()
 
 
@@ -162,7 +162,7 @@ def test_an_empty_run_is_a_page_that_says_so(tmp_path):
     html, _ = read(write_report(tmp_path))
     assert "nothing has been measured yet" in html
     assert "No results yet." in html
-    assert (tmp_path / "results.csv").read_text() == "task,metric,arm,site,coefficient,unit,value,low,high,n\n"
+    assert (tmp_path / "results.csv").read_text() == "task,metric,arm,seed,site,coefficient,unit,value,low,high,n\n"
 
 
 def test_an_unfinished_or_quick_run_says_so(thin_folder):

@@ -10,8 +10,18 @@ from steersman.judges import Coherence
 from steersman.model.generate import Sampling
 from steersman.plan import Plan
 from steersman.prompts import Example, Pair, Passage, PromptItem, Question
-from steersman.tasks import CompletionTask, FluencyTask, HonestyTask, KnowledgeTask, RefusalOddsTask, Setting
-from steersman.tasks.knowledge import letter_prompt, text_prompt
+from steersman.tasks import (
+    BehaviourTask,
+    CoherenceTask,
+    CompletionTask,
+    FluencyTask,
+    HonestyTask,
+    KnowledgeTask,
+    Opinion,
+    OpinionTask,
+    RefusalOddsTask,
+    Setting,
+)
 from steersman.tasks.refusal_odds import OPENINGS
 from tiny import plan
 
@@ -33,17 +43,33 @@ def numbers(task, engine, setting=STEERED, start=0, stop=None):
 TEXTS = {"a": "Bread needs an oven.", "b": "I can't help with that.", "c": "", "d": " \n", "e": "no no no no no no no"}
 
 
-def test_refusal_rate_and_logprob_by_hand():
+def test_refusal_rate_and_coherence_by_hand():
     rate = by_table({(p, t): (-1.0 - i, -2.0) for i, (p, t) in enumerate(TEXTS.items())})
     engine = FakeEngine(TEXTS, rate)
     found = numbers(CompletionTask("refusal", items(*TEXTS)), engine)
+    varied = {"repetition": 0.0, "distinct_1": 1.0, "distinct_2": 1.0, "distinct_3": 1.0}
+    looping = {"repetition": 0.0, "distinct_1": 1 / 7, "distinct_2": 1 / 6, "distinct_3": 1 / 5}
     assert found == [
-        {"refusal_rate": 0.0, "disclaimer_rate": 0.0, "completion_logprob": -1.5},
-        {"refusal_rate": 1.0, "disclaimer_rate": 0.0, "completion_logprob": -2.0},
-        {"refusal_rate": 0.0, "disclaimer_rate": 0.0},  # an empty text has no log-probability, and refuses nothing
+        {"refusal_rate": 0.0, "disclaimer_rate": 0.0}
+        | {"completion_logprob": -1.5, "completion_min_logprob": -2.0, **varied},
+        {"refusal_rate": 1.0, "disclaimer_rate": 0.0}
+        | {"completion_logprob": -2.0, "completion_min_logprob": -2.0, **varied},
+        {
+            "refusal_rate": 0.0,
+            "disclaimer_rate": 0.0,
+        },  # an empty text is neither likely nor varied, and refuses nothing
         {"refusal_rate": 0.0, "disclaimer_rate": 0.0},
-        {"refusal_rate": 0.0, "disclaimer_rate": 0.0, "completion_logprob": -3.5},
+        {"refusal_rate": 0.0, "disclaimer_rate": 0.0}
+        | {"completion_logprob": -3.5, "completion_min_logprob": -5.0, **looping},
     ]
+
+
+def test_empty_completions_are_remarked_on():
+    task, engine = CompletionTask("refusal", items(*TEXTS)), FakeEngine(TEXTS)
+    outcomes = task.measure(engine, 0, 5, STEERED)
+    (remark,) = task.remarks(outcomes)
+    assert remark == "2 of 5 completions are empty, and no measure of coherence counts them"
+    assert task.remarks(outcomes[:2]) == []
 
 
 def test_completions_are_made_steered_and_judged_unsteered():
@@ -131,40 +157,6 @@ def question(number: int, answer: int, choices: tuple[str, ...] = ("one", "two",
     return Question(f"q{number}", "sums", f"What is {number}?", choices, answer)
 
 
-def knowledge_table(asked, letters, texts):
-    table = {(letter_prompt(asked), letter): (value,) for letter, value in zip("ABCDEFGHIJ", letters, strict=False)}
-    return table | {(text_prompt(asked), choice): value for choice, value in zip(asked.choices, texts, strict=True)}
-
-
-def test_letters_count_by_their_whole_and_texts_per_token():
-    asked = question(2, 1)
-    # By letter B; by text "two", the likeliest per token though "one" is likelier as a whole.
-    table = knowledge_table(asked, (-2.0, -1.0, -3.0, -4.0), ((-1.5,), (-1.0, -1.0), (-5.0,), (-5.0,)))
-    (outcome,) = KnowledgeTask([asked]).measure(FakeEngine(rate=by_table(table)), 0, 1, STEERED)
-    assert outcome.metrics == {"accuracy_letter": 1.0, "accuracy_text": 1.0}
-    assert outcome.details == {"subject": "sums", "letter": 1, "text": 1, "answer": 1}
-
-
-@pytest.mark.parametrize("answer", range(4))
-def test_each_accuracy_counts_for_itself(answer):
-    asked = question(2, answer)
-    table = knowledge_table(asked, (-1.0, -2.0, -3.0, -4.0), ((-4.0,), (-3.0,), (-2.0,), (-1.0,)))
-    (found,) = numbers(KnowledgeTask([asked]), FakeEngine(rate=by_table(table)))
-    assert found == {"accuracy_letter": float(answer == 0), "accuracy_text": float(answer == 3)}
-
-
-def test_questions_with_unlike_numbers_of_choices_are_asked_apart():
-    asked = [question(1, 0), question(2, 1, ("yes", "no")), question(3, 9, tuple(f"choice {i}" for i in range(10)))]
-    task, engine = KnowledgeTask(asked), FakeEngine()
-    mixed = task.measure(engine, 0, 3, STEERED)
-    assert [len(call[1]) for call in engine.log] == [1] * 6
-    assert mixed == [task.measure(FakeEngine(), i, i + 1, STEERED)[0] for i in range(3)]
-
-
-def test_the_question_is_asked_in_mmlu_form():
-    assert letter_prompt(question(2, 1, ("yes", "no"))) == "What is 2?\nA. yes\nB. no\nAnswer with the letter alone."
-
-
 # Fluency, honesty, refusal odds.
 
 
@@ -212,6 +204,8 @@ def test_no_opening_begins_another():
     assert [(a, b) for a in OPENINGS for b in OPENINGS if a != b and b.startswith(a)] == []
 
 
+LISTED = "Which?\n (A) this\n (B) that\n\nI choose ("
+
 TASKS = [
     CompletionTask("refusal", items("a", "b")),
     CompletionTask("helpfulness", items("a", "b"), helpfulness=True),
@@ -219,6 +213,9 @@ TASKS = [
     FluencyTask([Passage("a", "First."), Passage("b", "Second.")]),
     HonestyTask([Pair("a", Example("a", "b"), Example("a", "c")), Pair("b", Example("b", "b"), Example("b", "c"))]),
     RefusalOddsTask(items("a", "b")),
+    CoherenceTask(items("a", "b")),
+    OpinionTask([Opinion("a", "Which?", "one", "two"), Opinion("b", "Who?", "she", "he")]),
+    BehaviourTask([Pair(a, Example(LISTED, "A"), Example(LISTED, "B")) for a in "ab"]),
 ]
 
 

@@ -50,10 +50,15 @@ def behaviour_pairs(
     path = Path(source).expanduser()
     if not path.is_file():
         raise DataError(f"expected a JSONL file of questions, got {str(source)!r}, which is no file")
-    return sampled(read_items(path, lambda record: _pair(record, form), split), limit, seed)
+    return sampled(read_items(path, lambda record: behaviour_pair(record, form), split), limit, seed)
 
 
-def _pair(record: Record, form: AnswerForm) -> Pair:
+def behaviour_pair(record: Record, form: AnswerForm = "letter") -> Pair:
+    """Return the pair of one record, which has an `id`; see `behaviour_pairs`.
+
+    Raises:
+        InputError: for a field that is not there or of a wrong type, or an option that the question does not list.
+    """
     question = text_field(record, "question")
     keys = ("answer_matching_behavior", "answer_not_matching_behavior")
     answers = [text_field(record, key).strip() for key in keys]

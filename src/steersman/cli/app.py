@@ -5,7 +5,7 @@ from typing import Annotated, cast
 
 import typer
 
-from steersman.cli import exchanging, inspecting, steering, studying
+from steersman.cli import evaluating, exchanging, inspecting, steering, studying
 from steersman.cli.console import say, show
 from steersman.errors import InputError, SteersmanError
 from steersman.version import VERSION
@@ -40,6 +40,7 @@ def top(
 
 
 steering.register(app)
+evaluating.register(app)
 studying.register(app)
 exchanging.register(app)
 inspecting.register(app)

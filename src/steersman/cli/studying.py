@@ -1,44 +1,25 @@
-"""Commands that measure: evaluate, sweep, run, report."""
+"""Commands around run folders: run a study, write a report, compare two runs."""
 
 import shlex
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from steersman.cli.comparing import TASKS, arms, chosen_tasks
-from steersman.cli.console import Bars, counting, say, show, show_json, show_table
-from steersman.cli.options import (
-    AsJson,
-    Device,
-    DirectionName,
-    Dtype,
-    ModelName,
-    Places,
-    PlanFile,
-    SpanText,
-    UnitName,
-    assignments,
-    numbers,
-    open_model,
+from steersman.cli.console import Bars, say, show, show_json
+from steersman.cli.options import AsJson, Device, assignments, numbers, open_model
+from steersman.report import (
+    compare_runs,
+    comparison_table,
+    headline,
+    read_run,
+    results_table,
+    write_comparison,
+    write_report,
 )
-from steersman.cli.places import check_fit, check_writable, sites_at
-from steersman.cli.planning import source_named
-from steersman.cli.words import describe
-from steersman.direction import Direction
-from steersman.errors import InputError
-from steersman.evaluation import Report
-from steersman.evaluation import evaluate as run_evaluation
-from steersman.plan import Plan
-from steersman.report import headline, read_run, results_table, write_report
-from steersman.runs import ItemStore
 from steersman.studies import read_config, run_refusal
-from steersman.tasks import Setting, Task
 
 HEADLINE_METRICS = (
     ("refusal", "refusal_rate"),
@@ -51,101 +32,13 @@ HEADLINE_METRICS = (
 )
 """The columns of the table that a study prints; the page has all of them."""
 
-TaskNames = Annotated[
-    list[str] | None,
-    typer.Option("--task", help=f"One of {', '.join(TASKS)}; may be given several times; all by default."),
-]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="NAME=PATH replaces a set; may be given several times.")]
-Limit = Annotated[int | None, typer.Option("--limit", help="At most so many items of every task.")]
-SystemPrompt = Annotated[
-    str | None,
-    typer.Option("--prompt-arm", help="System prompt that asks for the same behaviour: adds the prompt arm."),
-]
-NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Limit of every completion.")]
-Store = Annotated[Path | None, typer.Option("--store", help="JSONL file of finished items; the same command resumes.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of the random control and of the bootstrap.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(
-        "evaluate",
-        epilog="Example: steersman evaluate --direction refusal.safetensors --coefficient 0.3 --task refusal "
-        "--limit 20",
-    )(evaluate)
-    app.command(
-        "sweep",
-        epilog="Example: steersman sweep --direction refusal.safetensors --coefficients=-0.3,0.2,0.3 --task refusal",
-    )(sweep)
     app.command("run", epilog="Example: steersman run refusal --out runs/refusal")(run)
     app.command("report", epilog="Example: steersman report runs/refusal")(report)
-
-
-def evaluate(
-    direction: DirectionName = None,
-    plan: PlanFile = None,
-    coefficient: Annotated[
-        float | None, typer.Option("--coefficient", help="How strongly, in the unit; 0.3 if not given.")
-    ] = None,
-    unit: UnitName = None,
-    layer: Places = None,
-    span: SpanText = None,
-    task: TaskNames = None,
-    sets: Sets = None,
-    limit: Limit = None,
-    prompt_arm: SystemPrompt = None,
-    max_new_tokens: NewTokens = 32,
-    store: Store = None,
-    seed: Seed = 0,
-    model: ModelName = "default",
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Measure one plan beside the unsteered model and a random direction of equal norm."""
-    if coefficient == 0:
-        raise InputError(
-            "expected a --coefficient other than 0, which steers nothing: the unsteered arm is always there"
-        )
-    tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
-    held = source_named(direction, plan, {"coefficient": coefficient, "unit": unit, "layer": layer, "span": span})
-    at = sites_at(held, layer) if isinstance(held, Direction) else held
-    strength = coefficient or (0.3 if isinstance(held, Direction) else 1.0)
-    settings = arms(at, [strength], unit or "norm", span or "all", prompt_arm, seed)
-    _measure(held, (model, dtype, device), tasks, settings, store, seed, as_json)
-
-
-def sweep(
-    coefficients: Annotated[
-        str,
-        typer.Option("--coefficients", help="With commas between; 0 is always measured. With --plan, multiples of it."),
-    ],
-    direction: DirectionName = None,
-    plan: PlanFile = None,
-    unit: UnitName = None,
-    layer: Places = None,
-    span: SpanText = None,
-    task: TaskNames = None,
-    sets: Sets = None,
-    limit: Limit = None,
-    prompt_arm: SystemPrompt = None,
-    max_new_tokens: NewTokens = 32,
-    store: Store = None,
-    seed: Seed = 0,
-    model: ModelName = "default",
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Measure several coefficients of one direction, or multiples of one plan, on the same items."""
-    grid = numbers(coefficients, "--coefficients")
-    if not any(grid):
-        raise InputError(f"expected at least one coefficient besides 0, got {coefficients!r}")
-    tasks = chosen_tasks(task, assignments(sets), limit, max_new_tokens)
-    held = source_named(direction, plan, {"unit": unit, "layer": layer, "span": span})
-    at = sites_at(held, layer) if isinstance(held, Direction) else held
-    settings = arms(at, grid, unit or "norm", span or "all", prompt_arm, seed)
-    _measure(held, (model, dtype, device), tasks, settings, store, seed, as_json)
 
 
 def run(
@@ -182,10 +75,30 @@ def run(
 
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="A second run folder, to be compared with the first item by item.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the report of a run folder anew: results.csv, plots and report.html."""
-    _present(folder, as_json)
+    """Write the report of a run folder anew: results.csv, plots and report.html; or compare two runs."""
+    if other is None:
+        _present(folder, as_json)
+        return
+    found = compare_runs(folder, other)
+    page = write_comparison(found, other)
+    if as_json:
+        show_json(
+            {
+                "finding": found.finding,
+                "changes": [asdict(change) for change in found.changes],
+                "configuration": list(found.configuration),
+                "report": str(page),
+            }
+        )
+        return
+    say(found.finding)
+    show(comparison_table(found, clear=True))
+    show(str(page))
 
 
 def _present(folder: Path, as_json: bool) -> None:
@@ -199,52 +112,3 @@ def _present(folder: Path, as_json: bool) -> None:
     say(f"{words.finding}\n{words.verdict}\n{words.power}")
     show(results_table([row for row in found.results if (row.task, row.metric) in HEADLINE_METRICS], found.chosen))
     show(str(page))
-
-
-def _measure(
-    held: Direction | Plan,
-    name: tuple[str, str, str],
-    tasks: Sequence[Task],
-    settings: Sequence[Setting],
-    path: Path | None,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Open the store and the model (its name, dtype and device), measure, and print."""
-    with ExitStack() as stack:
-        check_writable(path)
-        store = ItemStore(path) if path else None
-        if store is not None:
-            stack.callback(store.close)
-        model = open_model(*name)
-        if isinstance(held, Plan):
-            model.check(held)
-        else:
-            check_fit(held, model)
-        total = len(settings) * sum(len(task.items) for task in tasks)
-        with Bars() as bars, counting(bars, "evaluate", total) as notify:
-            found = run_evaluation(
-                model, tasks, settings, context=model.identity, store=store, seed=seed, notify=notify
-            )
-    _print(found, settings, as_json)
-
-
-def _print(found: Report, settings: Sequence[Setting], as_json: bool) -> None:
-    if as_json:
-        show_json({"results": list(found.rows), "differences": list(found.differences)})
-        return
-    done = [f"steered: {describe(setting.plan)}" for setting in settings if setting.arm == "steered"]
-    table = Table(caption=Text("\n".join(done)), box=None)
-    for head in ("task", "metric", "arm", "coefficient", "value", "95 % interval", "n"):
-        table.add_column(head)
-    for row in found.rows:
-        table.add_row(
-            row["task"],
-            row["metric"],
-            row["arm"],
-            f"{row['coefficient']:g} {row['unit']}" if row["site"] else "-",
-            f"{row['value']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
-            str(row["n"]),
-        )
-    show_table(table)

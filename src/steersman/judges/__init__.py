@@ -1,6 +1,14 @@
-"""Judges: what a completion is, decided locally and in a stated way."""
+"""Judges: what a completion is, decided in a stated way: by phrases, by a local model, or by an LLM at an endpoint."""
 
+from steersman.judges.classifier import ClassifierJudge, load_classifier
 from steersman.judges.coherence import Coherence, distinct_ngrams
+from steersman.judges.endpoint import Endpoint
+from steersman.judges.guard import GuardJudge, load_guard
+from steersman.judges.judge import Exchange, Judge, Metric, Verdict
+from steersman.judges.llm import Cost, EndpointJudge, Patience
+from steersman.judges.naming import FORMS, judge_named
+from steersman.judges.odds import OddsJudge
+from steersman.judges.phrases import PhraseJudge
 from steersman.judges.refusal_phrases import (
     DISCLAIMER_PATTERNS,
     OPENING,
@@ -12,11 +20,27 @@ from steersman.judges.refusal_phrases import (
 
 __all__ = [
     "DISCLAIMER_PATTERNS",
+    "FORMS",
     "OPENING",
     "REFUSAL_PATTERNS",
     "VOICE_ENDS",
+    "ClassifierJudge",
     "Coherence",
+    "Cost",
+    "Endpoint",
+    "EndpointJudge",
+    "Exchange",
+    "GuardJudge",
+    "Judge",
+    "Metric",
+    "OddsJudge",
+    "Patience",
+    "PhraseJudge",
+    "Verdict",
     "distinct_ngrams",
     "is_disclaimer",
     "is_refusal",
+    "judge_named",
+    "load_classifier",
+    "load_guard",
 ]

@@ -49,6 +49,16 @@ def random_like(vector: Vector, seed: int) -> Vector:
     return (unit(draw) * length(vector.double())).to(vector.dtype)
 
 
+def permuted_like(vector: Vector, seed: int) -> Vector:
+    """Return the vector with its coordinates in a random order: the control that keeps norm and massive coordinates.
+
+    Args:
+        vector: `[d]`.
+        seed: of a generator of its own; the global one is not touched.
+    """
+    return vector[torch.randperm(len(vector), generator=torch.Generator().manual_seed(seed))]
+
+
 @dataclass
 class RunningMean:
     """A mean of rows seen in batches, accumulated in float64 (bfloat16 sums lose the small differences)."""

@@ -5,20 +5,29 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, INK, Chart, Key, Panel, limits
-from steersman.report.reading import Run
+from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, CONTROLS, INK, Chart, Key, Panel, limits
+from steersman.report.metrics import Metric
 from steersman.report.series import Dot, alone, is_chosen, legend_for, over_coefficients, units_in, with_baseline
 from steersman.report.tables import metrics_in
-from steersman.report.words import UNITS, Metric, coefficient, slug
+from steersman.report.values import Run
+from steersman.report.words import UNITS, coefficient, slug
 
 _LEGEND = (
     Key("line", "steered", "steered"),
     Key("dashed", "random", "random direction"),
+    Key("up", "permuted", "permuted coordinates"),
+    Key("down", "negated", "negated direction"),
+    Key("plus", "shuffled", "shuffled labels"),
     Key("line", "prompt", "system prompt"),
+    Key("diamond", "both", "system prompt and steering"),
     Key("star", "ink", "unsteered"),
     Key("ring", "ink", "chosen"),
 )
-_AXIS = {"norm": "coefficient (fraction of residual norm)", "raw": "coefficient (multiples of the raw vector)"}
+_AXIS = {
+    "norm": "coefficient (fraction of residual norm)",
+    "raw": "coefficient (multiples of the raw vector)",
+    "plan": "coefficient (multiples of the plan)",
+}
 _WHOLE_SCALE = {"refusal_rate", "helpful_rate"}  # shown from 0 to 100 %, so that the panels compare
 
 
@@ -67,13 +76,14 @@ def _panel(run: Run, unit: str, metric: Metric) -> Panel:
 def _draw(axes: Axes, *, run: Run, unit: str, metric: Metric) -> None:
     base, prompt = alone(run, metric, "unsteered"), alone(run, metric, "prompt")
     steered = over_coefficients(run, metric, "steered", unit)
-    random = over_coefficients(run, metric, "random", unit)
+    others = [(arm, over_coefficients(run, metric, arm, unit)) for arm in (*CONTROLS, "prompt+steered")]
     singles = [dot for dot in (base, prompt) if dot]
-    _limit(axes, metric, [*steered, *random, *singles])
+    _limit(axes, metric, [*steered, *(dot for _, found in others for dot in found), *singles])
     if prompt:
         axes.axhspan(*prompt.ends, color=ARM_COLOURS["prompt"], alpha=0.10, linewidth=0, zorder=1)
         axes.axhline(prompt.value, color=ARM_COLOURS["prompt"], linewidth=1.3, zorder=2)
-    _curve(axes, random, "random")
+    for arm, found in others:
+        _curve(axes, found, arm)
     _curve(axes, with_baseline(steered, base), "steered")
     if base:
         _bar(axes, base, "unsteered")
@@ -91,7 +101,7 @@ def _limit(axes: Axes, metric: Metric, shown: Sequence[Dot]) -> None:
     ends = [end for dot in shown for end in dot.ends]
     if metric.name in _WHOLE_SCALE:
         axes.set_ylim(-3, 103)
-    elif metric.kind == "rate":
+    elif metric.percent:
         axes.set_ylim(*limits(ends, least=20, floor=-3, ceiling=103))
     else:
         axes.set_ylim(*limits(ends, least=0.2, floor=-float("inf"), ceiling=float("inf")))
@@ -103,11 +113,13 @@ def _limit(axes: Axes, metric: Metric, shown: Sequence[Dot]) -> None:
 def _curve(axes: Axes, dots: list[Dot], arm: str) -> None:
     """A line with its band; a single coefficient is a point with a bar."""
     colour = ARM_COLOURS[arm]
-    dashes = "--" if arm == "random" else "-"
+    dashes = "-" if arm == "steered" else "--"
     at = [dot.coefficient for dot in dots]
     if len(dots) > 1:
         lows, highs = zip(*(dot.ends for dot in dots), strict=True)
-        axes.fill_between(at, lows, highs, color=colour, alpha=0.10 if arm == "random" else 0.16, linewidth=0, zorder=2)
+        axes.fill_between(
+            at, lows, highs, color=colour, alpha=0.16 if arm == "steered" else 0.10, linewidth=0, zorder=2
+        )
     elif dots:
         _bar(axes, dots[0], arm)
     axes.plot(

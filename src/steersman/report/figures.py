@@ -33,12 +33,30 @@ PALETTE: Final = {
     "steered": ("#0072b2", "#5cb8ee"),
     "random": ("#8a8d93", "#8f949c"),
     "prompt": ("#d55e00", "#f08a3c"),
+    "both": ("#7b4fa3", "#b48ce0"),
+    "permuted": ("#8f7a3a", "#c7b26b"),
+    "negated": ("#a83f5b", "#e07f97"),
+    "shuffled": ("#5d6fa3", "#93a5db"),
+    "frontier": ("#1f8a5b", "#4fc48f"),
     "harmful": ("#b4578c", "#dd8fbd"),
     "harmless": ("#009e73", "#35c79b"),
 }
 INK, FAINT, GRID, CARD = (PALETTE[name][0] for name in ("ink", "faint", "grid", "card"))
-ARM_COLOURS: Final = {"unsteered": INK, **{arm: PALETTE[arm][0] for arm in ("steered", "random", "prompt")}}
-ARM_MARKERS: Final = {"unsteered": "*", "steered": "o", "random": "s", "prompt": "D"}
+FRONTIER = PALETTE["frontier"][0]
+CONTROLS: Final = ("random", "permuted", "negated", "shuffled")
+ARM_NAMES: Final = {"prompt+steered": "both", **{arm: arm for arm in ("steered", "prompt", *CONTROLS)}}
+"""The palette's name of an arm's colour."""
+ARM_COLOURS: Final = {"unsteered": INK, **{arm: PALETTE[name][0] for arm, name in ARM_NAMES.items()}}
+ARM_MARKERS: Final = {
+    "unsteered": "*",
+    "steered": "o",
+    "random": "s",
+    "permuted": "^",
+    "negated": "v",
+    "shuffled": "P",
+    "prompt": "D",
+    "prompt+steered": "d",
+}
 
 _STYLE: Final[dict[str, Any]] = {
     "svg.hashsalt": "steersman",  # otherwise every run draws new ids
@@ -71,7 +89,8 @@ _STYLE: Final[dict[str, Any]] = {
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.66, 0.16, 0.40, 0.56  # margins of a panel, inches
 _TITLE = 0.45  # strip above a file's panels, inches
 
-Mark = Literal["line", "dashed", "star", "diamond", "ring", "circle", "square"]
+_DASHES: Final[dict[str, Any]] = {"line": "-", "dashed": "--", "dotted": ":"}
+Mark = Literal["line", "dashed", "dotted", "star", "diamond", "ring", "circle", "square", "up", "down", "plus"]
 
 
 @dataclass(frozen=True)
@@ -188,9 +207,10 @@ def _rendered(figure: Figure, form: str) -> bytes:
 
 def _handle(key: Key) -> Line2D:
     colour = PALETTE[key.colour][0]
-    if key.mark in {"line", "dashed"}:
-        return Line2D([], [], color=colour, linestyle="--" if key.mark == "dashed" else "-", label=key.text)
-    marker, size = {"star": ("*", 11), "diamond": ("D", 6), "square": ("s", 6)}.get(key.mark, ("o", 7))
+    if key.mark in {"line", "dashed", "dotted"}:
+        return Line2D([], [], color=colour, linestyle=_DASHES[key.mark], label=key.text)
+    marks = {"star": ("*", 11), "diamond": ("D", 6), "square": ("s", 6), "up": ("^", 7), "down": ("v", 7)}
+    marker, size = (marks | {"plus": ("P", 7)}).get(key.mark, ("o", 7))
     face = "none" if key.mark == "ring" else colour
     edge = 1.4 if key.mark == "ring" else 0
     size = 11 if key.mark == "ring" else size

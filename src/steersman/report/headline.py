@@ -5,21 +5,16 @@ from the two rates' own 95 % intervals (Newcombe, Statistics in Medicine 17, 199
 only where that interval leaves out zero.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steersman.report.reading import Result, Run, Setting
-from steersman.report.words import (
-    amount,
-    change,
-    change_interval,
-    coefficient,
-    interval,
-    metric_for,
-    number,
-    resolvable,
-)
+from steersman.maths.power import half_width, resolution
+from steersman.report.metrics import metric_for
+from steersman.report.newcombe import Difference, rate_difference
+from steersman.report.plainly import CONTROLS, against_prompt, at_one, several
+from steersman.report.tables import metrics_in
+from steersman.report.values import Result, Run, Setting
+from steersman.report.words import UNSTEERED, amount, change, change_interval, coefficient, interval, number
 
 
 @dataclass(frozen=True)
@@ -37,20 +32,6 @@ class Headline:
     power: str
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A difference of two rates with its 95 % interval, as fractions of 1."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def sign(self) -> int:
-        """1 or -1 where the interval leaves out zero, else 0."""
-        return (self.low > 0) - (self.high < 0)
-
-
 def headline(run: Run) -> Headline:
     """The opening sentences of a run; parts that were not measured are left out."""
     return Headline(finding=_finding(run), verdict=_verdict(run), power=_power(run.results))
@@ -60,29 +41,23 @@ def place(setting: Setting) -> str:
     """A setting in words: "0.35 of the residual norm at layer 14"."""
     strength = coefficient(setting.coefficient)
     words = {"norm": f"{strength} of the residual norm", "raw": f"{strength} times the raw vector"}
+    if setting.unit == "plan":
+        return "the plan as it is" if setting.coefficient == 1 else f"{strength} times the plan"
     site = setting.site or "an unnamed site"
     where = f"layer {setting.layer}" if site.startswith("resid_post.") else site
     return f"{words.get(setting.unit or '', strength)} at {where}"
 
 
-def rate_difference(first: Result, second: Result) -> Difference | None:
-    """First minus second rate with Newcombe's 95 % interval, or None where an interval is missing."""
-    ends = (first.value, first.low, first.high, second.value, second.low, second.high)
-    if any(end is None for end in ends):
-        return None
-    p, p_low, p_high, q, q_low, q_high = (float(end) for end in ends if end is not None)
-    return Difference(
-        value=p - q,
-        low=p - q - math.hypot(p - p_low, q_high - q),
-        high=p - q + math.hypot(p_high - p, q - q_low),
-    )
-
-
 def _finding(run: Run) -> str:
     chosen = run.chosen
     name = str(run.summary.get("direction") or "steering")
+    measures_refusal = any(row.key == ("refusal", "refusal_rate") for row in metrics_in(run.results))
     if chosen is None:
+        if run.summary and "chosen" not in run.summary:
+            return several(run, name)
         return f"No coefficient of the {name} direction has been chosen yet; the tables show what is measured so far."
+    if not measures_refusal and run.summary.get("study") != "refusal":
+        return at_one(run, name, chosen, place(chosen))
     steered = run.row("refusal", "refusal_rate", "steered", chosen)
     if steered is None:
         return f"The {name} direction was set to {place(chosen)}, where harmful prompts have not been measured yet."
@@ -129,7 +104,7 @@ def _costs(run: Run, chosen: Setting) -> str:
             continue
         span = change_interval(metric, found.low, found.high)
         words = f"{noun} changed by {change(metric, found.value)}"
-        parts.append(f"{words} ({span})" if span and metric.kind == "rate" else words)
+        parts.append(f"{words} ({span})" if span and metric.percent else words)
     if len(parts) == 2:
         parts[1] = parts[1].replace(" changed", "", 1)
     return " and ".join(parts)
@@ -137,22 +112,24 @@ def _costs(run: Run, chosen: Setting) -> str:
 
 def _controls(run: Run, chosen: Setting) -> list[str]:
     found: list[str] = []
-    random = run.row("refusal", "refusal_rate", "random", chosen)
-    if random is not None:
-        found.append(f"a random direction of equal norm: {_amount(random)}")
-    prompt = run.row("refusal", "refusal_rate", "prompt")
-    if prompt is not None:
-        found.append(f"the system prompt alone: {_amount(prompt)}")
+    for arm, words in CONTROLS.items():
+        row = run.row("refusal", "refusal_rate", arm, None if arm in UNSTEERED else chosen)
+        if row is not None:
+            drawn = f" (mean of {row.seeds} seeds)" if row.seeds > 1 else ""
+            found.append(f"{words}: {_amount(row)}{drawn}")
     return found
 
 
 def _verdict(run: Run) -> str:
+    given = run.summary.get("verdict")
+    if given:
+        return " ".join(given) if isinstance(given, list) else str(given)
     chosen = run.chosen
     if chosen is None:
         return ""
     gain = _against_prompt(run, "refusal", "refusal_rate", chosen)
     if gain is None:
-        return ""
+        return against_prompt(run, chosen)
     refused = _compared(gain, "refused", "harmful prompts")
     kept = _against_prompt(run, "helpfulness", "helpful_rate", chosen)
     if kept is not None:
@@ -203,25 +180,27 @@ def _power(results: Sequence[Result]) -> str:
     counts: dict[str, int] = {}
     for row in results:
         if row.n and metric_for(row.task, row.metric).kind == "rate":
-            group = {"knowledge": "knowledge", "refusal": "prompts", "helpfulness": "prompts"}.get(row.task)
-            if group is None:  # not in the headline
-                continue
-            # the smallest n of a group is what limits its comparisons
-            counts[group] = min(row.n, counts.get(group, row.n))
+            what = {"refusal": "prompts", "helpfulness": "prompts", "over-refusal": ""}.get(row.task, row.task)
+            if what:  # the smallest n of a kind is what limits its comparisons
+                counts[what] = min(row.n, counts.get(what, row.n))
     parts: list[str] = []
-    if "prompts" in counts:
-        n = counts["prompts"]
-        parts.append(f"n = {n} prompts resolves differences of about {_points(n)} points between two settings")
-    if "knowledge" in counts:
-        n = counts["knowledge"]
-        parts.append(f"n = {n} knowledge questions, of about {_points(n)} points")
+    for what, n in counts.items():
+        things = {"prompts": "prompts", "knowledge": "knowledge questions"}.get(what, f"items of {what}")
+        half, found = _points(half_width(n)), _points(resolution(n))
+        if parts:
+            parts.append(f"n = {n} {things}: ±{half} and {found} points")
+        else:
+            parts.append(
+                f"n = {n} {things}: a difference between two settings has an interval of ±{half} points, and a true "
+                f"one of {found} points is found in 80 % of studies"
+            )
     if not parts:
         return ""
-    return "; ".join(parts) + " (95 %, both rates near one half, items not paired)."
+    return "; ".join(parts) + " (95 %, both rates near one half, items not paired: the worst case)."
 
 
-def _points(n: int) -> str:
-    return number(100 * resolvable(n), 0)
+def _points(value: float) -> str:
+    return number(100 * value, 0)
 
 
 def _sign(row: Result) -> int | None:

@@ -9,15 +9,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from steersman.report.asides import agreement, breakdowns, warnings
 from steersman.report.dose import dose_charts
 from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
 from steersman.report.headline import headline
+from steersman.report.metrics import Metric
 from steersman.report.profile import profile_charts
-from steersman.report.reading import Run, read_run
+from steersman.report.reading import read_run
 from steersman.report.samples import sample_completions
-from steersman.report.tables import Cell, cell, groups, metrics_in, settings_shown, strength, write_csv
+from steersman.report.tables import Cell, cell, groups, metrics_in, settings_shown, strength, unit_of, write_csv
 from steersman.report.tradeoff import tradeoff_charts
-from steersman.report.words import ARMS, UNITS, Metric
+from steersman.report.values import Result, Run, is_at
+from steersman.report.words import ARMS, UNITS, slug
 from steersman.report.writing import write_atomically
 
 
@@ -56,9 +59,9 @@ def write_report(folder: Path) -> Path:
     write_csv(run.results, run.folder / "results.csv")
     for chart in [*tradeoffs, *doses, *profiles]:
         save_chart(chart, run.folder / "plots")
-    page = _environment().get_template("report.html.j2").render(
+    page = environment().get_template("report.html.j2").render(
         run=run,
-        title=str(run.summary.get("title") or f"{run.summary.get('study') or 'Steering'} study"),
+        title=title_of(run),
         headline=headline(run),
         notes=[*run.notes, *gaps(run)],
         status=_status(run),
@@ -68,8 +71,14 @@ def write_report(folder: Path) -> Path:
         profiles=_drawn(profiles),
         samples=sample_completions(run),
         groups=groups(run),
+        warnings=warnings(run),
+        breakdowns=breakdowns(run),
+        agreement=agreement(run),
+        unit_of=unit_of,
+        several_seeds=any(_drawn_often(run, arm) for arm in ARMS),
+        arms_shown=[arm for arm in ARMS if any(row.arm == arm for row in run.results)],
         meanings=[metric for metric in metrics_in(run.results) if metric.meaning],
-        units=UNITS,
+        units={unit: words for unit, words in UNITS.items() if unit != "plan" or has_unit(run, "plan")},
         chosen=strength(run.chosen) if run.chosen else "",
         facts=_facts(run.provenance),
         palette=PALETTE,
@@ -77,12 +86,23 @@ def write_report(folder: Path) -> Path:
     return write_atomically(run.folder / "report.html", page.encode())
 
 
+def title_of(run: Run) -> str:
+    """The run's title, or one made of what is known of it."""
+    return str(run.summary.get("title") or f"{run.summary.get('study') or 'Steering'} study")
+
+
+def has_unit(run: Run, unit: str) -> bool:
+    """Whether anything was steered in this unit."""
+    return any(row.unit == unit for row in run.results if row.arm == "steered")
+
+
 def gaps(run: Run) -> list[str]:
     """What a complete study would have measured and this run has not, in sentences."""
     found: list[str] = []
+    study = run.summary.get("study", "refusal") == "refusal"
     if not run.results:
         found.append("results.json is empty: nothing has been measured yet.")
-    if run.summary and run.chosen is None:
+    if run.summary and run.chosen is None and "chosen" in run.summary:
         found.append("No coefficient has been chosen yet.")
     arms = {row.arm for row in run.results}
     consequences = {
@@ -91,14 +111,12 @@ def gaps(run: Run) -> list[str]:
         "random": "damage that any direction would do cannot be told from the direction's own effect",
         "prompt": "steering is not compared with simply asking",
     }
-    for arm, name in ARMS.items():
+    for arm, consequence in consequences.items():
         if run.results and arm not in arms:
-            found.append(f"There is no {name} arm: {consequences[arm]}.")
-    units = {row.unit for row in run.results if row.arm == "steered"}
-    for unit, meaning in UNITS.items():
-        if "steered" in arms and unit not in units:
-            found.append(f"There are no coefficients in {unit} units ({meaning}).")
-    return found
+            found.append(f"There is no {ARMS[arm]} arm: {consequence}.")
+    # A study sweeps both units; a free evaluation is asked for one.
+    missing = [unit for unit in ("norm", "raw") if study and "steered" in arms and not has_unit(run, unit)]
+    return [*found, *(f"There are no coefficients in {unit} units ({UNITS[unit]})." for unit in missing)]
 
 
 def _status(run: Run) -> str:
@@ -126,7 +144,18 @@ def _overview(run: Run) -> _Overview | None:
         if counts:
             # one n for the whole row stands at its head; otherwise every cell carries its own
             rows.append((metric, counts.pop() if len(counts) == 1 else "", cells))
-    return _Overview(tuple((arm, ARMS.get(arm, arm)) for arm, _ in shown), tuple(rows))
+    return _Overview(tuple((slug(arm), ARMS.get(arm, arm) + _drawn_often(run, arm)) for arm, _ in shown), tuple(rows))
+
+
+def _drawn_often(run: Run, arm: str) -> str:
+    """How many seeds a column is the mean of; empty for one."""
+    seeds = {row.seed for row in run.results if row.arm == arm and row.seed is not None and is_at_chosen(run, row)}
+    return f", mean of {len(seeds)} seeds" if len(seeds) > 1 else ""
+
+
+def is_at_chosen(run: Run, row: Result) -> bool:
+    """Whether a row was measured at the setting the run chose."""
+    return run.chosen is not None and is_at(row, run.chosen)
 
 
 def _drawn(charts: Iterable[Chart]) -> list[_Drawn]:
@@ -175,7 +204,8 @@ def _tied(text: str) -> str:
     return re.sub(r"(?<=\d) to (?=[+\u2212]?\d)", "\u00a0to\u00a0", text)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with everything that is put into them escaped."""
     environment = Environment(
         loader=PackageLoader("steersman.report", "templates"),
         autoescape=True,  # completions may hold HTML, also by intent

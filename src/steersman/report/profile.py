@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from steersman.report.figures import FAINT, INK, PALETTE, Chart, Key, Panel, limits
-from steersman.report.reading import Layer, LayerSearch, Run
+from steersman.report.values import Layer, LayerSearch, Run
 from steersman.report.words import slug
 
 _HARMFUL, _HARMLESS = PALETTE["harmful"][0], PALETTE["harmless"][0]

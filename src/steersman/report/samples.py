@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steersman.report.reading import Completion, Run
-from steersman.report.words import ARMS
+from steersman.report.values import Completion, Run, is_at
+from steersman.report.words import ARMS, UNSTEERED, slug
 
 _WANTED = (("refusal", "Harmful prompts", 4), ("helpfulness", "Ordinary prompts", 3),
            ("over-refusal", "Safe prompts that look harmful", 3))  # fmt: skip
@@ -42,7 +42,9 @@ class Samples:
 def sample_completions(run: Run) -> list[Samples]:
     """Some prompts of every task with the completions of each arm; random and steered at the chosen setting."""
     found: list[Samples] = []
-    for task, title, count in _WANTED:
+    known = [task for task, _, _ in _WANTED]
+    others = [task for task in dict.fromkeys(text.task for text in run.completions) if task not in known]
+    for task, title, count in (*_WANTED, *((task, f"Prompts of {task}", 3) for task in others)):
         mine = [text for text in run.completions if text.task == task and _shown(run, text)]
         items = list(dict.fromkeys(text.item for text in mine))
         # an item that was steered tells more than one the run has not come to yet
@@ -55,9 +57,9 @@ def sample_completions(run: Run) -> list[Samples]:
 
 
 def _shown(run: Run, text: Completion) -> bool:
-    if text.arm not in {"steered", "random"}:
-        return text.arm in ARMS
-    return run.chosen is not None and text.setting.same(run.chosen)
+    if text.arm in UNSTEERED:
+        return True
+    return text.arm in ARMS and run.chosen is not None and is_at(text, run.chosen)
 
 
 def _spread(items: Sequence[str], count: int) -> list[str]:
@@ -77,7 +79,7 @@ def _sample(texts: Sequence[Completion]) -> Sample:
 def _text(found: Completion) -> Text:
     tag, tone = _tag(found)
     return Text(
-        arm=found.arm,
+        arm=slug(found.arm),
         name=ARMS[found.arm],
         text=found.text,
         tag=tag,
@@ -87,7 +89,7 @@ def _text(found: Completion) -> Text:
 
 def _tag(found: Completion) -> tuple[str, str]:
     if found.refused is None:
-        return "not judged", "unknown"
+        return "", "unknown"
     if found.refused:
         return "refused", "refused"
     if found.helpful is False:

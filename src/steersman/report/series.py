@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steersman.report.figures import Key
-from steersman.report.reading import Result, Run, Setting
-from steersman.report.words import Metric
+from steersman.report.figures import ARM_NAMES, Key
+from steersman.report.metrics import Metric
+from steersman.report.values import Result, Run, Setting, pooled
+from steersman.report.words import UNSTEERED
 
 
 @dataclass(frozen=True)
@@ -56,21 +57,27 @@ def is_chosen(run: Run, metric: Metric, unit: str, dot: Dot) -> bool:
 
 def legend_for(run: Run, unit: str, keys: Sequence[Key]) -> tuple[Key, ...]:
     """The keys of what is drawn: no arm that was not measured, no ring where the choice is in another unit."""
-    arms = {row.arm for row in run.results}
-    shown = {"ring": run.chosen is not None and run.chosen.unit == unit, "star": "unsteered" in arms}
-    return tuple(key for key in keys if shown.get(key.mark, key.colour in arms))
+    at = {row.arm for row in run.results if row.arm in UNSTEERED or row.unit == unit}
+    colours = {ARM_NAMES.get(arm, arm) for arm in at} | {"frontier"}
+    shown = {"ring": run.chosen is not None and run.chosen.unit == unit, "star": "unsteered" in at}
+    return tuple(key for key in keys if shown.get(key.mark, key.colour in colours))
 
 
 def over_coefficients(run: Run, metric: Metric, arm: str, unit: str) -> list[Dot]:
-    """The rows of a steered or random arm in one unit at the site shown, by rising coefficient."""
+    """The rows of an arm that steers, in one unit at the site shown, by rising coefficient; seeds pooled."""
     site = site_shown(run, metric, unit)
     rows = [
         row
         for row in run.results
         if (row.task, row.metric, row.arm, row.unit) == (*metric.key, arm, unit) and row.site == site
     ]
-    found = {dot.coefficient: dot for dot in dots(metric, rows)}
-    return [found[key] for key in sorted(found)]
+    by_coefficient: dict[float | None, list[Result]] = {}
+    for row in rows:
+        if row.value is not None:
+            by_coefficient.setdefault(row.coefficient, []).append(row)
+    # a control that was drawn with several seeds is one point
+    drawn = [pooled(same) if len(same) > 1 else same[0] for same in by_coefficient.values()]
+    return sorted(dots(metric, drawn), key=lambda dot: dot.coefficient)
 
 
 def alone(run: Run, metric: Metric, arm: str) -> Dot | None:
@@ -81,7 +88,7 @@ def alone(run: Run, metric: Metric, arm: str) -> Dot | None:
 
 def dots(metric: Metric, rows: Sequence[Result], *, zero: bool = False) -> list[Dot]:
     """Rows with a value, in the unit of the metric's axis."""
-    scale = 100.0 if metric.kind == "rate" else 1.0
+    scale = 100.0 if metric.percent else 1.0
     found: list[Dot] = []
     for row in rows:
         at = 0.0 if zero else row.coefficient

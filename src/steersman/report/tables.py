@@ -6,25 +6,26 @@ Every cell that shows a rate or a mean shows its 95 % interval and n beside it.
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from steersman.report.reading import Result, Run, Setting, pick
+from steersman.report.metrics import METRICS, Metric, metric_for
+from steersman.report.values import Result, Run, Setting, is_at, pick
 from steersman.report.words import (
     ARMS,
-    METRICS,
-    Metric,
+    UNSTEERED,
     amount,
     change,
     change_interval,
     coefficient,
     interval,
-    metric_for,
     plain,
+    probability,
+    slug,
 )
 from steersman.report.writing import write_atomically
 
-COLUMNS = ("task", "metric", "arm", "site", "coefficient", "unit", "value", "low", "high", "n")
+COLUMNS = ("task", "metric", "arm", "seed", "site", "coefficient", "unit", "value", "low", "high", "n")
 
 
 def write_csv(rows: Sequence[Result], path: Path) -> Path:
@@ -88,9 +89,15 @@ def _markdown_cell(metric: Metric, row: Result | None, shared: int | None) -> st
 
 def _head(metric: Metric, n: int | None) -> str:
     """A column's name with what its cells leave out: the unit, unless they show a percent sign, and a shared n."""
-    unit = {"rate": "", "nats": "nats per token", "number": "unit not stated"}[metric.kind]
-    inner = ", ".join(part for part in (unit, "" if n is None else f"n = {n}") if part)
+    inner = ", ".join(part for part in (unit_of(metric), "" if n is None else f"n = {n}") if part)
     return f"{metric.label} ({inner})" if inner else metric.label
+
+
+def unit_of(metric: Metric) -> str:
+    """The unit that a bare number is in; nothing for percentages, which show their sign."""
+    if metric.percent:
+        return ""
+    return metric.axis if metric.kind == "nats" else metric.unit or "unit not stated"
 
 
 def _shared_n(rows: Sequence[Result], metric: Metric, shown: Sequence[tuple[str, Setting | None]]) -> int | None:
@@ -113,10 +120,10 @@ def settings_shown(rows: Sequence[Result], chosen: Setting | None) -> list[tuple
         mine = [row for row in rows if row.arm == arm]
         if not mine:
             continue
-        if arm not in {"steered", "random"}:
+        if arm in UNSTEERED:
             shown.append((arm, None))
         elif chosen is not None:
-            if any(row.setting.same(chosen) for row in mine):
+            if any(is_at(row, chosen) for row in mine):
                 shown.append((arm, chosen))
         else:
             settings = sorted({row.setting for row in mine}, key=_order)
@@ -136,7 +143,8 @@ def setting_label(arm: str, setting: Setting | None) -> str:
 
 def strength(setting: Setting) -> str:
     """A coefficient with its unit and site in few words."""
-    unit = {"norm": "of the residual norm", "raw": "times the raw vector"}.get(setting.unit or "", "")
+    words = {"norm": "of the residual norm", "raw": "times the raw vector", "plan": "times the plan"}
+    unit = words.get(setting.unit or "", "")
     where = f" at {setting.site}" if setting.site else ""
     return f"{coefficient(setting.coefficient)} {unit}".rstrip() + where
 
@@ -150,6 +158,10 @@ class Cell:
     n: str
     change: str = ""
     change_span: str = ""
+    p: str = ""
+    p_adjusted: str = ""
+    span_adjusted: str = ""
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -173,6 +185,19 @@ class Group:
     lines: tuple[Line, ...]
     brief: str
 
+    @property
+    def tested(self) -> bool:
+        """Whether any change has a p-value."""
+        return any(line.cell.p for line in self.lines)
+
+    @property
+    def adjusted(self) -> bool:
+        """Whether any change is corrected for the number of settings tried."""
+        cells = [line.cell for line in self.lines]
+        return any(
+            (each.p_adjusted, each.span_adjusted) not in ((each.p, each.change_span), ("", "")) for each in cells
+        )
+
 
 def groups(run: Run) -> list[Group]:
     """The full table, grouped by task and metric; unsteered first, then by arm, unit and coefficient."""
@@ -180,16 +205,18 @@ def groups(run: Run) -> list[Group]:
     ranks = {arm: rank for rank, arm in enumerate(ARMS)}
     for metric in metrics_in(run.results):
         rows = [row for row in run.results if (row.task, row.metric) == metric.key]
-        rows.sort(key=lambda row: (ranks.get(row.arm, len(ranks)), row.arm, *_order(row.setting)))
+        rows.sort(key=lambda row: (ranks.get(row.arm, len(ranks)), row.arm, *_order(row.setting), row.seed or 0))
         found.append(Group(metric, tuple(_line(run, metric, row) for row in rows), _brief(run, metric)))
     return found
 
 
 def _line(run: Run, metric: Metric, row: Result) -> Line:
-    steerable = row.arm in {"steered", "random"}
+    steerable = row.arm not in UNSTEERED
+    drawn = {other.seed for other in run.results if (other.arm, other.setting) == (row.arm, row.setting)} - {None}
+    seed = f", seed {row.seed}" if row.seed is not None else f", mean of {len(drawn)} seeds" if drawn else ""
     return Line(
-        arm=row.arm,
-        name=ARMS.get(row.arm, row.arm),
+        arm=slug(row.arm),
+        name=ARMS.get(row.arm, row.arm) + seed,
         coefficient=coefficient(row.coefficient) if steerable else "",
         unit=(row.unit or "") if steerable else "",
         site=row.site or "",
@@ -200,19 +227,41 @@ def _line(run: Run, metric: Metric, row: Result) -> Line:
 
 def cell(run: Run, metric: Metric, row: Result | None) -> Cell:
     """One number with its interval, n and paired change to the unsteered arm."""
+    found = None if row is None or row.value is None else _change_of(run, row)
+    bare = bare_cell(metric, row)
+    return bare if found is None else replace(bare, **_change_cells(metric, found))
+
+
+def bare_cell(metric: Metric, row: Result | None) -> Cell:
+    """One number with its interval and n."""
     if row is None or row.value is None:
         return Cell(amount(metric, None, None), "", "" if row is None or row.n is None else str(row.n))
-    found = None
-    if row.arm != "unsteered":
-        setting = row.setting if row.arm in {"steered", "random"} else None
-        found = run.difference(row.task, row.metric, row.arm, setting)
     return Cell(
         value=amount(metric, row.value, row.n),
         span=interval(metric, row.low, row.high, row.n),
         n="" if row.n is None else str(row.n),
-        change=change(metric, found.value, unit=False) if found else "",
-        change_span=change_interval(metric, found.low, found.high) if found else "",
+        seeds=row.seeds,
     )
+
+
+def _change_of(run: Run, row: Result) -> Result | None:
+    """The paired difference that belongs to a row: of the same seed, or pooled as the row is."""
+    if row.arm == "unsteered":
+        return None
+    if row.seeds > 1:
+        return run.difference(row.task, row.metric, row.arm, row.setting)
+    same = (other for other in run.differences if other.seed == row.seed)
+    return pick(same, row.task, row.metric, row.arm, None if row.arm in UNSTEERED else row.setting)
+
+
+def _change_cells(metric: Metric, found: Result) -> dict[str, str]:
+    return {
+        "change": change(metric, found.value, unit=False),
+        "change_span": change_interval(metric, found.low, found.high),
+        "p": probability(found.p),
+        "p_adjusted": probability(found.p_adjusted),
+        "span_adjusted": change_interval(metric, found.low_adjusted, found.high_adjusted),
+    }
 
 
 def _brief(run: Run, metric: Metric) -> str:

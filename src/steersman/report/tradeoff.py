@@ -1,92 +1,158 @@
-"""The trade-off: what refusals of harmful prompts cost in helpfulness and knowledge, one point per coefficient."""
+"""The trade-off: what is gained against what it costs, one point per coefficient, and the frontier of the best."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from matplotlib.axes import Axes
 
-from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, INK, Chart, Key, Panel, limits
+from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, FRONTIER, INK, Chart, Key, Panel, limits
+from steersman.report.frontier import Frontier, Pair, frontier_of
 from steersman.report.labels import Point, label_points
-from steersman.report.reading import Run
-from steersman.report.series import Dot, alone, is_chosen, legend_for, over_coefficients, units_in
-from steersman.report.words import METRICS, UNITS, Metric, coefficient, slug
+from steersman.report.metrics import Metric
+from steersman.report.plainly import gain_of, wanted
+from steersman.report.series import alone, is_chosen, legend_for, over_coefficients, units_in
+from steersman.report.tables import metrics_in
+from steersman.report.values import Run
+from steersman.report.words import UNITS, coefficient, slug
 
-_GAIN = METRICS["refusal", "refusal_rate"]
+_COSTS = (
+    ("helpfulness", "helpful_rate"),
+    ("knowledge", "accuracy_text"),
+    ("knowledge", "accuracy_letter"),
+    ("skill", "top1_accuracy"),
+    ("fluency", "cross_entropy"),
+    ("drift", "drift"),
+    ("coherence", "completion_logprob"),
+)
 _LEGEND = (
     Key("circle", "steered", "steered, by coefficient"),
     Key("square", "random", "random direction"),
     Key("diamond", "prompt", "system prompt"),
+    Key("diamond", "both", "system prompt and steering"),
+    Key("dotted", "frontier", "frontier"),
     Key("star", "ink", "unsteered"),
     Key("ring", "ink", "chosen"),
 )
-Pair = tuple[Dot, Dot]
 
 
 def tradeoff_charts(run: Run) -> list[Chart]:
-    """One chart per unit that has steered results on harmful prompts; the chosen unit's first."""
+    """One chart per unit in which the gain and a cost were measured; the chosen unit's first."""
     charts: list[Chart] = []
+    gain = gain_of(run)
     for unit in units_in(run):
-        panels = tuple(_panel(run, unit, cost) for cost in _costs(run, unit))
-        if panels:
-            caption = (
-                "Every point is one coefficient, joined in the order of the coefficient, which is in "
-                f"{unit} units: {UNITS.get(unit, unit)}."
+        if gain is None:
+            break
+        costs = _costs(run, gain, unit)
+        if not costs:
+            continue
+        views = [_View(run, unit, gain, cost) for cost in costs]
+        areas = [f"{view.cost.label}: {view.frontier.words}" for view in views if view.frontier.words]
+        charts.append(
+            Chart(
+                name=slug("tradeoff", unit),
+                title=f"Trade-off, coefficients in {unit} units",
+                caption=" ".join([_caption(run, unit, gain, costs), *areas]),
+                panels=tuple(_panel(view, costs) for view in views),
+                columns=1,  # panels share the x axis, so in the files they stand one above the other
+                legend=legend_for(run, unit, _LEGEND),
             )
-            charts.append(
-                Chart(
-                    name=slug("tradeoff", unit),
-                    title=f"Trade-off, coefficients in {unit} units",
-                    caption=f"{caption} Bars are 95 % intervals. Right and up is better.",
-                    panels=panels,
-                    columns=1,  # panels share the x axis, so in the files they stand one above the other
-                    legend=legend_for(run, unit, _LEGEND),
-                )
-            )
+        )
     return charts
 
 
-def _costs(run: Run, unit: str) -> list[Metric]:
-    """Helpfulness, and knowledge by answer text or, where that is absent, by letter."""
-    keys = [("helpfulness", "helpful_rate"), ("knowledge", "accuracy_text"), ("knowledge", "accuracy_letter")]
-    found = [METRICS[key] for key in keys if _pairs(run, METRICS[key], "steered", unit)]
-    return [metric for metric in found if metric.name != "accuracy_letter" or found.index(metric) == len(found) - 1][:2]
+def _caption(run: Run, unit: str, gain: Metric, costs: Sequence[Metric]) -> str:
+    return (
+        "Every point is one coefficient, joined in the order of the coefficient, which is in "
+        f"{unit} units: {UNITS.get(unit, unit)}. Bars are 95 % intervals. {_better(run, gain, costs)}"
+    )
 
 
-def _pairs(run: Run, cost: Metric, arm: str, unit: str) -> list[Pair]:
+def _better(run: Run, gain: Metric, costs: Sequence[Metric]) -> str:
+    across = "Right" if wanted(run, gain) > 0 else "Left"
+    ways = {"down" if cost.better == "lower" else "up" for cost in costs}
+    return f"{across} and {ways.pop()} is better." if len(ways) == 1 else f"{across} is better."
+
+
+def _costs(run: Run, gain: Metric, unit: str) -> list[Metric]:
+    """At most two: what was measured at the gain's coefficients, helpfulness and knowledge first."""
+    present = [metric for metric in metrics_in(run.results) if metric.key != gain.key and metric.better]
+    known = [metric for key in _COSTS for metric in present if metric.key == key]
+    # the letter score stands in only where the text score is absent
+    if any(metric.name == "accuracy_text" for metric in known):
+        known = [metric for metric in known if metric.name != "accuracy_letter"]
+    others = [metric for metric in present if metric not in known and metric.task != gain.task]
+    found = [metric for metric in [*known, *others] if _pairs(run, gain, metric, "steered", unit)]
+    return found[:2]
+
+
+def _pairs(run: Run, gain: Metric, cost: Metric, arm: str, unit: str) -> list[Pair]:
     """Both metrics of an arm at the coefficients where both were measured, unsteered at 0 included for steered."""
-    gains = over_coefficients(run, _GAIN, arm, unit)
+    gains = over_coefficients(run, gain, arm, unit)
     costs = {dot.coefficient: dot for dot in over_coefficients(run, cost, arm, unit)}
-    return [(gain, costs[gain.coefficient]) for gain in gains if gain.coefficient in costs]
+    return [(dot, costs[dot.coefficient]) for dot in gains if dot.coefficient in costs]
 
 
-def _single(run: Run, cost: Metric, arm: str) -> Pair | None:
-    gain, other = alone(run, _GAIN, arm), alone(run, cost, arm)
-    return (gain, other) if gain and other else None
+@dataclass(frozen=True)
+class _View:
+    """One panel's numbers."""
+
+    run: Run
+    unit: str
+    gain: Metric
+    cost: Metric
+
+    def pairs(self, arm: str) -> list[Pair]:
+        """Gain and cost of an arm, by rising coefficient."""
+        return _pairs(self.run, self.gain, self.cost, arm, self.unit)
+
+    def single(self, arm: str) -> Pair | None:
+        """Gain and cost of an arm without a coefficient."""
+        found, other = alone(self.run, self.gain, arm), alone(self.run, self.cost, arm)
+        return (found, other) if found and other else None
+
+    @property
+    def frontier(self) -> Frontier:
+        """What nothing beats."""
+        return frontier_of(
+            self.gain,
+            self.cost,
+            wanted(self.run, self.gain),
+            self.pairs("steered"),
+            self.single("unsteered"),
+            self.single("prompt"),
+        )
 
 
-def _panel(run: Run, unit: str, cost: Metric) -> Panel:
-    pairs = _pairs(run, cost, "steered", unit)
+def _panel(view: _View, costs: Sequence[Metric]) -> Panel:
+    pairs = view.pairs("steered")
     first, last = pairs[0], pairs[-1]
     return Panel(
-        name=slug("tradeoff", unit, cost.name),
-        title=cost.label,
+        name=slug("tradeoff", view.unit, view.cost.task, view.cost.name),
+        title=view.cost.label,
         description=(
-            f"Harmful prompts refused against {cost.label}, {cost.axis}: {len(pairs)} steered coefficients from "
-            f"{coefficient(first[0].coefficient)} ({first[0].value:.0f} % refused, {first[1].value:.0f} % on the "
-            f"vertical axis) to {coefficient(last[0].coefficient)} ({last[0].value:.0f} %, {last[1].value:.0f} %)."
+            f"{view.gain.label}, {view.gain.axis}, against {view.cost.label}, {view.cost.axis}: {len(pairs)} steered "
+            f"coefficients from {coefficient(first[0].coefficient)} ({first[0].value:.3g} across, "
+            f"{first[1].value:.3g} up) to {coefficient(last[0].coefficient)} ({last[0].value:.3g} across, "
+            f"{last[1].value:.3g} up)."
         ),
-        draw=partial(_draw, run=run, unit=unit, cost=cost),
+        draw=partial(_draw, view=view, costs=costs),
         width=4.9,
         height=3.8,
     )
 
 
-def _draw(axes: Axes, *, run: Run, unit: str, cost: Metric) -> None:
-    steered = _pairs(run, cost, "steered", unit)
-    random = _pairs(run, cost, "random", unit)
-    base, prompt = _single(run, cost, "unsteered"), _single(run, cost, "prompt")
+def _draw(axes: Axes, *, view: _View, costs: Sequence[Metric]) -> None:
+    steered = view.pairs("steered")
+    base, prompt = view.single("unsteered"), view.single("prompt")
+    others = [(arm, view.pairs(arm)) for arm in ("random", "prompt+steered")]
     singles = [pair for pair in (base, prompt) if pair]
-    _limit(axes, run, unit, [*steered, *random, *singles])
-    _path(axes, random, None, "random")
+    beside = [*(pair for _, pairs in others for pair in pairs), *singles]
+    _limit(axes, view, costs, [*steered, *beside])
+    for arm, pairs in others:
+        _path(axes, pairs, None, arm)
+    _stairs(axes, view)
     _path(axes, steered, base, "steered")
     if prompt:
         _bars(axes, prompt, "prompt")
@@ -94,7 +160,7 @@ def _draw(axes: Axes, *, run: Run, unit: str, cost: Metric) -> None:
     if base:
         _bars(axes, base, "unsteered")
         _mark(axes, base, "unsteered", 13)
-    ringed = [pair for pair in steered if is_chosen(run, _GAIN, unit, pair[0])]
+    ringed = [pair for pair in steered if is_chosen(view.run, view.gain, view.unit, pair[0])]
     for gain, other in ringed:
         axes.plot(gain.value, other.value, "o", markersize=13, markerfacecolor="none", markeredgecolor=INK, zorder=5)
     points = [
@@ -102,18 +168,35 @@ def _draw(axes: Axes, *, run: Run, unit: str, cost: Metric) -> None:
         for gain, other in steered
         if gain.coefficient != 0 or base is None
     ]
-    label_points(axes, points, [(gain.value, other.value) for gain, other in [*random, *singles]])
-    axes.set_xlabel(_GAIN.axis)
-    axes.set_ylabel(cost.axis)
+    label_points(axes, points, [(gain.value, other.value) for gain, other in beside])
+    axes.set_xlabel(view.gain.axis)
+    axes.set_ylabel(view.cost.axis)
 
 
-def _limit(axes: Axes, run: Run, unit: str, shown: list[Pair]) -> None:
+def _stairs(axes: Axes, view: _View) -> None:
+    """The frontier as stairs: between two of its points nothing better than the dearer one's cost is known."""
+    pairs = view.frontier.pairs
+    if len(pairs) < 2:
+        return
+    axes.step(
+        [gain.value for gain, _ in pairs], [cost.value for _, cost in pairs], ":", where="pre",
+        color=FRONTIER, linewidth=1.6, zorder=2.5,
+    )  # fmt: skip
+
+
+def _limit(axes: Axes, view: _View, costs: Sequence[Metric], shown: list[Pair]) -> None:
     # all panels of a unit share the x axis, whatever their cost metric has measured
-    everything = [pair for cost in _costs(run, unit) for pair in _pairs(run, cost, "steered", unit)] + shown
-    across = [end for gain, _ in everything for end in gain.ends]
+    everywhere = [pair for cost in costs for pair in _pairs(view.run, view.gain, cost, "steered", view.unit)]
+    across = [end for gain, _ in [*everywhere, *shown] for end in gain.ends]
     up = [end for _, other in shown for end in other.ends]
-    axes.set_xlim(*limits(across, least=20, floor=-3, ceiling=103))
-    axes.set_ylim(*limits(up, least=20, floor=-3, ceiling=103))
+    axes.set_xlim(*_span(view.gain, across))
+    axes.set_ylim(*_span(view.cost, up))
+
+
+def _span(metric: Metric, ends: Sequence[float]) -> tuple[float, float]:
+    if metric.percent:
+        return limits(ends, least=20, floor=-3, ceiling=103)
+    return limits(ends, least=0.2, floor=-math.inf, ceiling=math.inf)
 
 
 def _path(axes: Axes, pairs: list[Pair], base: Pair | None, arm: str) -> None:
@@ -122,7 +205,7 @@ def _path(axes: Axes, pairs: list[Pair], base: Pair | None, arm: str) -> None:
     if base and all(gain.coefficient != 0 for gain, _ in pairs):
         joined = sorted([*pairs, base], key=lambda pair: pair[0].coefficient)
     colour = ARM_COLOURS[arm]
-    dashes = "--" if arm == "random" else "-"
+    dashes = "-" if arm == "steered" else "--"
     axes.plot(
         [gain.value for gain, _ in joined], [other.value for _, other in joined],
         dashes, color=colour, linewidth=1.1, alpha=0.8, zorder=3,

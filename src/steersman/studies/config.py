@@ -12,6 +12,7 @@ from steersman.errors import InputError
 from steersman.prompts import Contrast
 from steersman.where import Span
 
+CONTROLS = ("random", "permuted", "negated", "shuffled", "prompt", "prompt+steered")
 SETS = ("harmful", "ordinary", "over-refusal", "knowledge", "prose")
 
 
@@ -64,13 +65,30 @@ class SweepConfig(_Part):
     relative: list[float] = []
     raw: list[float] = []
     honesty: list[float] = []
-    random: list[float] = [1.0]
+    random: list[float] = []
+    controls: list[str] = list(CONTROLS)
+    random_seeds: int = Field(default=3, ge=1)
+
+    @field_validator("controls")
+    @classmethod
+    def _known_controls(cls, values: list[str]) -> list[str]:
+        if unknown := set(values) - set(CONTROLS):
+            raise ValueError(f"expected controls among {', '.join(CONTROLS)}, got {', '.join(sorted(unknown))}")
+        return values
 
     @field_validator("relative", "raw", "honesty", "random")
     @classmethod
     def _no_zero(cls, values: list[float]) -> list[float]:
         # Coefficient 0 is the unsteered arm, always measured.
         return sorted({value for value in values if value != 0})
+
+
+class KnowledgeConfig(_Part):
+    """How knowledge is asked; see `steersman.tasks.KnowledgeTask`."""
+
+    form: Literal["chat", "plain"] = "chat"
+    scoring: list[Literal["letter", "text"]] = ["letter", "text"]
+    shots: int = Field(default=0, ge=0, le=5)
 
 
 class GenerationConfig(_Part):
@@ -118,6 +136,7 @@ class StudyConfig(_Part):
     learning: LearningConfig | None = None
     sweep: SweepConfig
     generation: GenerationConfig
+    knowledge: KnowledgeConfig = KnowledgeConfig()
     prompts: PromptsConfig
     limits: LimitsConfig
 

@@ -32,6 +32,18 @@ def provenance(
     """
     return {
         "command": command,
+        **environment(model),
+        "seeds": {"study, learning and bootstrap": config.seed, "drawn controls, from": config.seed + 1},
+        "data": data,
+        "seconds": seconds,
+        "started": started,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def environment(model: Model) -> dict[str, Any]:
+    """Return the versions and the model as plain data."""
+    return {
         "versions": {
             "steersman": VERSION,
             "python": platform.python_version(),
@@ -46,9 +58,4 @@ def provenance(
             "layers": model.depth,
             "width": model.width,
         },
-        "seeds": {"study, learning and bootstrap": config.seed, "random direction": config.seed + 1},
-        "data": data,
-        "seconds": seconds,
-        "started": started,
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }

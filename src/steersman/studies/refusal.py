@@ -5,27 +5,29 @@ instead of norm, coefficients in stated units, over-refusal and coherence measur
 prompt beside every steered result, intervals everywhere.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from steersman.evaluation import Report, summarise
-from steersman.files import save_direction, write_json, write_text
+from steersman.arms import Controls, comparison
+from steersman.direction import Direction
+from steersman.files import save_direction, write_json
 from steersman.model.generate import Sampling
 from steersman.model.loaded import Model
-from steersman.plan import Plan
-from steersman.prompts import passages, prompt_set, questions, split_pairs
-from steersman.runs import open_run
+from steersman.prompts import split_pairs
+from steersman.runs import open_run, write_results
+from steersman.samples import example_items, prompt_items, question_items, text_items
+from steersman.standing import COSTS, Aim, against_controls, against_prompt
 from steersman.studies.choosing import Choice, choose_honesty, choose_refusal, setting_at
-from steersman.studies.config import StudyConfig
+from steersman.studies.config import CONTROLS, StudyConfig
 from steersman.studies.desk import Desk, Notify
-from steersman.studies.finding import mean_difference
+from steersman.studies.finding import learned, mean_difference, shuffled_mean_difference
 from steersman.studies.provenance import provenance
+from steersman.summary import Measured, summarise
 from steersman.tasks import CompletionTask, FluencyTask, HonestyTask, KnowledgeTask, Setting, Task
-
-T = TypeVar("T")
+from steersman.tasks.named import spread
 
 SOURCES: dict[str, Callable[[StudyConfig], str]] = {
     "refusal": lambda config: config.sets["harmful"],
@@ -78,11 +80,16 @@ def run_refusal(
         write_json(folder / "layers.json", {"refusal": choice.profile, "honesty": truthful.profile})
         for name, chosen in (("refusal", choice), ("honesty", truthful)):
             save_direction(chosen.direction, folder / "directions" / f"{name}.safetensors", force=True)
+        with desk.timed("controls"):
+            shuffled = shuffled_directions(desk, choice, truthful)
         with desk.timed("sweep"):
-            measured = desk.measured("sweep", tasks, sweep_settings(config, choice))
-            measured += desk.measured("honesty", [honesty], honesty_settings(config, truthful))
-        _write(desk, summarise(measured, seed=config.seed), choice, truthful)
-        write_json(folder / "provenance.json", provenance(model, config, command, started, desk.seconds, desk.data))
+            measured = desk.measured("sweep", tasks, sweep_settings(config, choice, shuffled.get("refusal")))
+            settings = honesty_settings(config, truthful, shuffled.get("honesty"))
+            measured += desk.measured("honesty", [honesty], settings)
+        report = summarise(measured, seed=config.seed)
+        record = provenance(model, config, command, started, desk.seconds, desk.data)
+        summary = _summary(desk, choice, truthful) | {"verdict": _verdict(measured, choice, config.seed)}
+        write_results(folder, report, summary=summary, provenance=record)
     finally:
         store.close()
     return folder
@@ -96,77 +103,92 @@ def held_out_tasks(config: StudyConfig) -> list[Task]:
     """
     sets, limits = config.sets, config.limits
     sampling = Sampling(max_new_tokens=config.generation.max_new_tokens)
-    ordinary = spread(prompt_set(sets["ordinary"]), limits.ordinary)
+    ordinary = spread(prompt_items(sets["ordinary"]), limits.ordinary)
+    asked = config.knowledge
+    examples = example_items(sets["knowledge"]) if asked.shots else ()
     return [
-        CompletionTask("refusal", spread(prompt_set(sets["harmful"]), limits.harmful), sampling),
+        CompletionTask("refusal", spread(prompt_items(sets["harmful"]), limits.harmful), sampling),
         CompletionTask("helpfulness", ordinary, sampling, helpfulness=True),
-        CompletionTask("over-refusal", spread(prompt_set(sets["over-refusal"]), limits.over_refusal), sampling),
-        KnowledgeTask(spread(questions(sets["knowledge"]), limits.knowledge)),
-        FluencyTask(spread(passages(sets["prose"]), limits.prose)),
+        CompletionTask("over-refusal", spread(prompt_items(sets["over-refusal"]), limits.over_refusal), sampling),
+        KnowledgeTask(
+            spread(question_items(sets["knowledge"]), limits.knowledge),
+            "knowledge",
+            asked.form,
+            tuple(asked.scoring),
+            asked.shots,
+            examples,
+        ),
+        FluencyTask(spread(text_items(sets["prose"]), limits.prose)),
     ]
 
 
-def spread(items: Sequence[T], limit: int | None) -> list[T]:
-    """Return at most `limit` items at even distances, so that every category of an ordered set keeps its share."""
-    if limit is None or limit >= len(items):
-        return list(items)
-    return [items[i * len(items) // limit] for i in range(limit)]
+def shuffled_directions(desk: Desk, choice: Choice, truthful: Choice) -> dict[str, Direction]:
+    """Return the two directions as they are fitted to shuffled labels, by name; none where that control is off."""
+    config = desk.config
+    if "shuffled" not in config.sweep.controls:
+        return {}
+    parts, seed = config.directions, config.seed + 1
+    found = shuffled_mean_difference(desk, "refusal", parts.refusal, seed).at(choice.layer)
+    if config.learning:
+        found = learned(desk, found, parts.refusal, config.learning, shuffle=seed)
+    truth = shuffled_mean_difference(desk, "honesty", parts.honesty, seed).at(truthful.layer)
+    return {"refusal": found, "honesty": truth}
 
 
-def sweep_settings(config: StudyConfig, choice: Choice) -> list[Setting]:
-    """Return the arms of the sweep: unsteered, prompt, both grids, and random directions at the chosen coefficient."""
-    at, chosen = choice.direction, choice.coefficient
-    grid = sorted({chosen, *(round(chosen * factor, 4) for factor in config.sweep.relative)})
+def sweep_settings(config: StudyConfig, choice: Choice, shuffled: Direction | None = None) -> list[Setting]:
+    """Return the arms of the sweep: unsteered, both grids, and every control at the chosen coefficient.
+
+    Args:
+        config: the grids and the controls.
+        choice: direction and coefficient.
+        shuffled: the direction fitted to shuffled labels.
+    """
+    at, chosen, sweep = choice.direction, choice.coefficient, config.sweep
+    grid = sorted({chosen, *(round(chosen * factor, 4) for factor in sweep.relative)})
+    found = _compared(config, choice, grid, config.prompts.refusal, shuffled)
+    control = at.random(config.seed + 1)
     return [
-        Setting("unsteered"),
-        Setting("prompt", system=config.prompts.refusal),
-        *(setting_at(at, coefficient) for coefficient in grid),
-        *(setting_at(at, coefficient, "raw") for coefficient in config.sweep.raw),
-        *_random(config, choice, config.sweep.random),
+        *found,
+        *(setting_at(at, coefficient, "raw") for coefficient in sweep.raw),
+        *(
+            replace(setting_at(control, round(chosen * factor, 4)), arm="random", seed=config.seed + 1)
+            for factor in sweep.random
+        ),
     ]
 
 
-def honesty_settings(config: StudyConfig, choice: Choice) -> list[Setting]:
-    """Return the arms of the honesty direction: its own layer, coefficients and system prompt."""
-    return [
-        Setting("unsteered"),
-        Setting("prompt", system=config.prompts.honesty),
-        *(setting_at(choice.direction, coefficient) for coefficient in config.sweep.honesty),
-        *_random(config, choice, [1.0]),
+def honesty_settings(config: StudyConfig, choice: Choice, shuffled: Direction | None = None) -> list[Setting]:
+    """Return the arms of the honesty direction: its own layer, coefficients, system prompt and controls."""
+    grid = sorted({choice.coefficient, *config.sweep.honesty})
+    return _compared(config, choice, grid, config.prompts.honesty, shuffled)
+
+
+def _compared(
+    config: StudyConfig, choice: Choice, grid: Sequence[float], system: str, shuffled: Direction | None
+) -> list[Setting]:
+    off = set(CONTROLS) - set(config.sweep.controls)
+    controls = Controls(random=config.sweep.random_seeds).without(*off)
+    found = comparison(
+        choice.direction,
+        grid,
+        system=system,
+        controls=controls,
+        at=choice.coefficient,
+        shuffled=shuffled,
+        seed=config.seed,
+    )
+    return list(found.settings)
+
+
+def _verdict(measured: Sequence[Measured], choice: Choice, seed: int) -> list[str]:
+    """Return how the chosen setting stands against the prompt and against its controls, in sentences."""
+    gain = Aim("refusal", "refusal_rate", "higher", "harmful prompts refused")
+    chosen = setting_at(choice.direction, choice.coefficient)
+    found = [
+        against_prompt(measured, gain, COSTS, setting=chosen, seed=seed),
+        against_controls(measured, gain, setting=chosen, seed=seed),
     ]
-
-
-def _random(config: StudyConfig, choice: Choice, factors: Sequence[float]) -> list[Setting]:
-    direction = choice.direction.random(config.seed + 1)
-    settings: list[Setting] = []
-    for factor in factors:
-        coefficient = round(choice.coefficient * factor, 4)
-        plan = Plan(direction, coefficient=coefficient)
-        settings.append(Setting("random", plan, site=choice.site, coefficient=coefficient))
-    return settings
-
-
-def _write(desk: Desk, report: Report, choice: Choice, truthful: Choice) -> None:
-    lines = [
-        {
-            "task": m.task.name,
-            "item": outcome.item,
-            "arm": m.setting.arm,
-            "site": m.setting.site,
-            "coefficient": m.setting.coefficient,
-            "unit": m.setting.unit,
-            **outcome.details,
-            "completion_logprob": outcome.metrics.get("completion_logprob"),
-        }
-        for m in report.measured
-        if isinstance(m.task, CompletionTask)
-        for outcome in m.outcomes
-    ]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_text(desk.folder / "completions.jsonl", text)
-    write_json(desk.folder / "results.json", list(report.rows))
-    write_json(desk.folder / "differences.json", list(report.differences))
-    write_json(desk.folder / "summary.json", _summary(desk, choice, truthful))
+    return [each.sentence for each in found if each is not None]
 
 
 def _summary(desk: Desk, choice: Choice, truthful: Choice) -> dict[str, Any]:

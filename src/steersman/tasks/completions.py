@@ -19,20 +19,19 @@ from steersman.judges import (
     is_refusal,
 )
 from steersman.model.generate import Sampling
-from steersman.plan import Plan
 from steersman.prompts import PromptItem
+from steersman.tasks.coherence import COHERENCE_METRICS, ROWS, coherence_of, empty_remark, unsteered_scores
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 REFUSAL_RATE = Metric("refusal_rate", "rate", "share of prompts refused")
 DISCLAIMER_RATE = Metric("disclaimer_rate", "rate", "share of prompts answered by claiming a lack of capability")
 HELPFUL_RATE = Metric("helpful_rate", "rate", "share of prompts answered, on topic and coherently")
-COMPLETION_LOGPROB = Metric("completion_logprob", "mean", "nats per token under the unsteered model")
 
 
 @final
 @dataclass(frozen=True)
 class CompletionTask:
-    """Completes every prompt and reports refusals, helpful answers and how likely the texts are to the unsteered model.
+    """Completes every prompt and reports refusals, helpful answers and how coherent the texts are (`tasks.coherence`).
 
     Args:
         name: `refusal`, `helpfulness` or `over-refusal`.
@@ -59,9 +58,9 @@ class CompletionTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Refusals, disclaimers and completion log-probability; for the helpfulness task also the helpful rate."""
+        """Refusals, disclaimers and coherence; for the helpfulness task also the helpful rate."""
         helpful = (HELPFUL_RATE,) if self.helpfulness else ()
-        return (REFUSAL_RATE, DISCLAIMER_RATE, *helpful, COMPLETION_LOGPROB)
+        return (REFUSAL_RATE, DISCLAIMER_RATE, *helpful, *COHERENCE_METRICS)
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
@@ -70,12 +69,14 @@ class CompletionTask:
             sampling=asdict(self.sampling),
             helpfulness=self.helpfulness,
             coherence=asdict(self.coherence),
+            rows=ROWS,
+            measures=[metric.name for metric in COHERENCE_METRICS],
             judge=(OPENING, VOICE_ENDS, REFUSAL_PATTERNS, DISCLAIMER_PATTERNS),
         )
 
-    def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:  # noqa: ARG002 (one signature for all tasks)
-        """Return no remark."""
-        return []
+    def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
+        """Return how many completions are empty, where any is."""
+        return empty_remark(outcomes)
 
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per prompt of `items[start:stop]`."""
@@ -83,15 +84,16 @@ class CompletionTask:
         prompts = [item.prompt for item in items]
         made = engine.complete(prompts, [setting.plan] * len(prompts), self.sampling, setting.system)
         texts = [generation.text for generation in made]
-        own = _logprobs(engine, prompts, texts)
+        own = unsteered_scores(engine, prompts, texts)
         # The neighbour in the whole list, so that a batch's edges change nothing.
         others = [self.items[(start + i + 1) % len(self.items)].prompt for i in range(len(items))]
-        elsewhere = _logprobs(engine, others, texts) if self.helpfulness else own
+        elsewhere = unsteered_scores(engine, others, texts) if self.helpfulness else own
         outcomes: list[Outcome] = []
-        for item, generation, logprob, other in zip(items, made, own, elsewhere, strict=True):
+        for item, generation, score, other in zip(items, made, own, elsewhere, strict=True):
             refused = is_refusal(generation.text)
             disclaimed = is_disclaimer(generation.text)
             metrics = {"refusal_rate": float(refused), "disclaimer_rate": float(disclaimed)}
+            metrics |= coherence_of(generation, score)
             details: dict[str, object] = {
                 "prompt": item.prompt,
                 "category": item.category,
@@ -101,26 +103,11 @@ class CompletionTask:
                 "disclaimed": disclaimed,
                 "helpful": None,
             }
-            if logprob is not None:
-                metrics["completion_logprob"] = logprob
             if self.helpfulness:
-                coherent = logprob is not None and self.coherence.coherent(generation.text, logprob)
-                on_topic = logprob is not None and other is not None and self.coherence.on_topic(logprob, other)
+                coherent = score is not None and self.coherence.coherent(generation.text, score.mean)
+                on_topic = score is not None and other is not None and self.coherence.on_topic(score.mean, other.mean)
                 helpful = coherent and on_topic and not refused and not disclaimed
                 metrics["helpful_rate"] = float(helpful)
                 details |= {"helpful": helpful, "coherent": coherent, "on_topic": on_topic}
             outcomes.append(Outcome(item.id, metrics, details))
         return outcomes
-
-
-def _logprobs(engine: Engine, prompts: Sequence[str], texts: Sequence[str]) -> list[float | None]:
-    """Return each text's mean log-probability under the unsteered model; `None` for an empty text, which has none."""
-    written = [i for i, text in enumerate(texts) if text.strip()]
-    values: list[float | None] = [None] * len(texts)
-    if written:
-        scores = engine.score(
-            [prompts[i] for i in written], [texts[i] for i in written], Plan(), batch_size=len(written)
-        )
-        for i, score in zip(written, scores, strict=True):
-            values[i] = score.mean
-    return values

@@ -8,6 +8,9 @@ from steersman.engines import Engine
 from steersman.prompts import Passage
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
+ROWS = 8
+"""Texts of one scoring pass; fixed, since rounding can depend on it, and few, since each holds a vocabulary a token."""
+
 
 @final
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class FluencyTask:
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
-        return key_of(task="fluency")
+        return key_of(task="fluency", rows=ROWS)
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:  # noqa: ARG002 (one signature for all tasks)
         """Return no remark."""
@@ -38,7 +41,5 @@ class FluencyTask:
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per text of `items[start:stop]`; a system prompt stands before the text as plain text."""
         items = list(self.items[start:stop])
-        scores = engine.score(
-            "", [item.text for item in items], setting.plan, system=setting.system, batch_size=len(items)
-        )
+        scores = engine.score("", [item.text for item in items], setting.plan, system=setting.system, batch_size=ROWS)
         return [Outcome(item.id, {"cross_entropy": -score.mean}) for item, score in zip(items, scores, strict=True)]

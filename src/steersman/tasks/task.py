@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from steersman.engines import Engine
+from steersman.judges.judge import Metric
 from steersman.plan import Plan
 
 Arm = Literal["unsteered", "steered", "random", "permuted", "negated", "shuffled", "prompt", "prompt+steered"]
@@ -55,21 +56,6 @@ class Setting:
     def digest(self) -> str:
         """Return a sha256 over what acts on the model; the labels do not count."""
         return hashlib.sha256(f"{self.plan.digest()}|{self.system!r}".encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One column of a task's outcome.
-
-    Args:
-        name: as in `results.json`.
-        kind: `rate` (0 or 1 an item; Wilson interval) or `mean` (bootstrap interval).
-        unit: what the number is in.
-    """
-
-    name: str
-    kind: Literal["rate", "mean"]
-    unit: str
 
 
 @dataclass(frozen=True)
