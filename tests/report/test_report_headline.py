@@ -112,10 +112,10 @@ def test_a_gain_with_a_cost_is_neither_a_win_nor_a_loss():
 
 
 def test_power_is_the_half_width_of_the_worst_case():
-    # 1.96 sqrt(0.5 / 60) = 0.1789; 1.96 sqrt(0.5 / 240) = 0.0895; with the 80 % point, 0.84, added to 1.96: 0.256, 0.128
+    # 1.96 sqrt(0.5 / 60) = 0.1789; 1.96 sqrt(0.5 / 240) = 0.0895; with 0.84, the 80 % point, added: 0.256 and 0.128
     assert headline(RUN).power.startswith(
-        "n = 60 prompts: a difference between two settings has an interval of ±18 points, and a true one of 26 points is "
-        "found in 80 % of studies; n = 240 knowledge questions: ±9 and 13 points"
+        "n = 60 prompts: a difference between two settings has an interval of ±18 points, and a true one of 26 points "
+        "is found in 80 % of studies; n = 240 knowledge questions: ±9 and 13 points"
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from steersman.errors import InputError
 from steersman.model.encode import Batch, completion_tokens, forward_arguments, pad, prompt_tokens
 from steersman.model.handle import Handle
-from steersman.model.hooks import around, editing, select_rows, start_rows
+from steersman.model.hooks import around, editing, start_rows
 from steersman.model.layout import cache_of
 from steersman.plan import Plan
 
@@ -188,7 +188,7 @@ def score_options_batch(
         batch = pad(model, some_heads, [len(head) for head in some_heads])
         with editing(model, [plans[i] for i in rest], batch.prompt_lengths):
             output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
-            found = _options_behind(model, output, batch.mask, some_tails)
+            found = _options_behind(model, output, batch.mask, some_tails, torch.arange(len(rest)))
         scores |= dict(zip(rest, found, strict=True))
     return [scores[i] for i in range(len(heads))]
 
@@ -238,13 +238,13 @@ def _options_behind_prefix(
             if "position_ids" in model.accepts:
                 arguments["position_ids"] = own.positions[:, length:]
             output = model.hf(**arguments, past_key_values=cache, use_cache=True)
-            found = _options_behind(model, output, own.mask, [tails[i] for i in rows])
+            found = _options_behind(model, output, own.mask, [tails[i] for i in rows], torch.tensor(rows))
             scores |= dict(zip(rows, found, strict=True))
     return [scores[row] for row in range(len(heads))]
 
 
 def _options_behind(
-    model: Handle, output: Any, before: Tensor, tails: Sequence[Sequence[list[int]]]
+    model: Handle, output: Any, before: Tensor, tails: Sequence[Sequence[list[int]]], rows: Tensor
 ) -> list[list[Score]]:
     """Return the scores of each row's completions, given the output of the pass that ended its prompt.
 
@@ -253,32 +253,52 @@ def _options_behind(
         output: of a pass over all rows, with its cache.
         before: `[batch, seq]` mask of all tokens up to the prompts' ends.
         tails: the completions' tokens, for each row as many.
+        rows: `[batch]` which row each is of the batch as the context was given it.
     """
-    count = len(tails[0])
     first = output.logits[:, -1]
-    later: Tensor | None = None
-    if max(len(tail) for row in tails for tail in row) > 1:
-        repeat = torch.arange(len(tails)).repeat_interleave(count)
-        cache = cache_of(output)
-        cache.reorder_cache(repeat.to(model.device))
-        select_rows(model, repeat)
-        flat = pad(model, [tail for row in tails for tail in row], [0] * len(repeat), side="right")
-        mask = torch.cat([before[repeat.to(model.device)], flat.mask], 1)[:, :-1]
+    values = {
+        (row, option): token_logprobs(first[row : row + 1], tail[:1]).tolist()
+        for row, each in enumerate(tails)
+        for option, tail in enumerate(each)
+    }
+    longer = sorted((key for key in values if len(tails[key[0]][key[1]]) > 1), key=lambda key: _length(tails, key))
+    kept = cache_of(output) if longer else None
+    for group in _alike(longer, [_length(tails, key) for key in longer]):
+        index = torch.tensor([row for row, _ in group])
+        # Every group behind a copy: a pass leaves its own tokens in the cache.
+        cache = copy.deepcopy(kept)
+        cache.reorder_cache(index.to(model.device))
+        start_rows(model, rows[index])
+        flat = pad(model, [tails[row][option] for row, option in group], [0] * len(group), side="right")
+        mask = torch.cat([before[index.to(model.device)], flat.mask], 1)[:, :-1]
         tokens = flat.tokens[:, :-1]
         arguments = {"input_ids": tokens, "attention_mask": mask, "past_key_values": cache}
         if "position_ids" in model.accepts:
             arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
         later = model.hf(**arguments, use_cache=True).logits
-    scores: list[list[Score]] = []
-    for i, row in enumerate(tails):
-        scored: list[Score] = []
-        for j, tail in enumerate(row):
-            values = token_logprobs(first[i : i + 1], tail[:1]).tolist()
-            if later is not None and len(tail) > 1:
-                values += token_logprobs(later[i * count + j, : len(tail) - 1], tail[1:]).tolist()
-            scored.append(Score(tuple(values), tuple(tail)))
-        scores.append(scored)
-    return scores
+        for k, (row, option) in enumerate(group):
+            tail = tails[row][option]
+            values[row, option] += token_logprobs(later[k, : len(tail) - 1], tail[1:]).tolist()
+    return [
+        [Score(tuple(values[row, option]), tuple(tail)) for option, tail in enumerate(each)]
+        for row, each in enumerate(tails)
+    ]
+
+
+def _length(tails: Sequence[Sequence[list[int]]], key: tuple[int, int]) -> int:
+    return len(tails[key[0]][key[1]])
+
+
+def _alike(keys: Sequence[tuple[int, int]], lengths: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Return keys, sorted by length, in groups whose longest is at most twice the shortest: little is padding."""
+    groups: list[list[tuple[int, int]]] = []
+    shortest = 0
+    for key, length in zip(keys, lengths, strict=True):
+        if not groups or length > 2 * shortest:
+            groups.append([])
+            shortest = length
+        groups[-1].append(key)
+    return groups
 
 
 def _beginning(model: Handle, reading: Reading) -> list[int]:
