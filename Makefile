@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-all check docs bench peers parity clean
+.PHONY: help setup demo test test-all check docs bench peers parity mmlu simulations clean
 
 help:
 	@echo "make demo      install, fetch the default model, run the refusal study, print the report's path"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench     measure what steering costs, side by side"
 	@echo "make peers     compare directions with repeng's and steering-vectors', each in an environment of its own"
 	@echo "make parity    compare exported files' logits with llama.cpp's and transformers 4.57's, each in an environment of its own"
+	@echo "make mmlu      ask 2,000 MMLU questions, 0 and 5 shots, by steersman and by lm-evaluation-harness (hours)"
+	@echo "make simulations  200 simulated studies: how often a null is called an effect, and an effect is found"
 	@echo "make clean     remove what the above made, but not the model cache"
 
 $(BIN)/python:
@@ -65,6 +67,13 @@ peers: $(VENV)/.core
 parity: $(VENV)/.core
 	$(BIN)/python benchmarks/parity/llama_cpp.py
 	$(BIN)/python benchmarks/parity/transformers_457.py
+
+# Needs the published sets in ../shared/data, or where STEERSMAN_DATA says.
+mmlu: $(VENV)/.dev
+	$(BIN)/python benchmarks/parity/mmlu.py --shots 0 5
+
+simulations: $(VENV)/.core
+	$(BIN)/python benchmarks/simulated_studies.py
 
 clean:
 	rm -rf $(VENV) .peers runs docs/_build .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage

@@ -1,6 +1,6 @@
 """The refusal study on published sets: build and choose on one part of the data, report on another.
 
-    python benchmarks/refusal_real.py [--data ../shared/data] [--out runs/refusal-real] [--study FILE]
+    python benchmarks/refusal_real.py [--data ../shared/data] [--out runs/refusal-real] [--study FILE] [--knowledge N]
 
 Pairs are made of `harmful_train` and `harmless_train` (to build) and of `harmful_val` (to choose); JailbreakBench,
 `harmless_val` and all MMLU questions report. A pair's positive side is a harmful prompt with a refusal of ours, its
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/refusal-real"))
     parser.add_argument("--study", default=str(Path(__file__).with_name("refusal_real.yaml")))
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--knowledge", type=int, help="so many of MMLU's questions, spread evenly; all if not given")
     chosen = parser.parse_args()
     model = steersman.load(dtype=chosen.dtype)
     pairs = chosen.out.with_name(f"{chosen.out.name}-pairs.jsonl")
@@ -81,7 +82,9 @@ def main() -> None:
         "ordinary": str(chosen.data / "safety/harmless_val.jsonl"),
         "knowledge": str(chosen.data / "mmlu/test.jsonl"),
     }
-    config = read_config(chosen.study, sets=sets, overrides={"dtype": chosen.dtype})
+    config = read_config(
+        chosen.study, sets=sets, overrides={"dtype": chosen.dtype, "limits.knowledge": chosen.knowledge}
+    )
     with Bars() as bars:
         run_refusal(config, model, chosen.out, command="python benchmarks/refusal_real.py", notify=bars)
     print(write_report(chosen.out))

@@ -1,6 +1,7 @@
 """Steering against an engine of its own: the shipped check, run as its users run it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,3 +64,20 @@ def test_a_layer_that_is_off_by_one_is_noticed(places):
     assert code == 1
     assert [row["ok"] for row in result["rows"]] == [True, False, False, False, False]
     assert min(row["max_difference"] for row in result["rows"][1:]) > 0.1
+
+
+def mmlu(*arguments: str) -> int:
+    if not (Path(os.environ.get("STEERSMAN_DATA", FOLDER.parents[2] / "shared" / "data")) / "mmlu").is_dir():
+        pytest.skip("needs the published questions in ../shared/data/mmlu or $STEERSMAN_DATA/mmlu")
+    command = [sys.executable, str(FOLDER / "mmlu.py"), "--shots", "0", "--limit", "12", *arguments]
+    return subprocess.run(command, capture_output=True, timeout=1800, check=False).returncode
+
+
+@pytest.mark.slow
+def test_the_harness_answers_mmlu_as_we_do(tmp_path):
+    assert mmlu("--out", str(tmp_path / "same")) == 0
+
+
+@pytest.mark.slow
+def test_another_prompt_is_found_out(tmp_path):
+    assert mmlu("--out", str(tmp_path / "other"), "--spoil") == 1

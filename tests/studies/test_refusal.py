@@ -13,6 +13,7 @@ import pytest
 
 from steersman.cli.app import run
 from steersman.files import load_direction
+from steersman.tasks import ARM_WORDS
 
 TABLES = ("results.json", "differences.json", "results.csv", "completions.jsonl", "layers.json")
 COMMAND = "import sys, torch; torch.set_num_threads(1); from steersman.cli.app import run; sys.exit(run(sys.argv[1:]))"
@@ -30,7 +31,9 @@ def rows(folder: Path) -> list[dict[str, object]]:
 
 
 def finished(items: Path) -> list[str]:
-    return [json.loads(line)["key"] for line in items.read_text(encoding="utf-8").splitlines()]
+    lines = items.read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[0]) == {"steersman": "items", "format": 2}
+    return [json.loads(line)["key"] for line in lines[1:]]
 
 
 def test_every_task_metric_and_arm_is_there_with_its_interval(undisturbed):
@@ -46,15 +49,18 @@ def test_every_task_metric_and_arm_is_there_with_its_interval(undisturbed):
         ("fluency", "cross_entropy"),
         ("honesty", "truthful_rate"),
     }
-    keys = {"task", "metric", "arm", "site", "coefficient", "unit", "value", "low", "high", "n"}
+    keys = {"task", "metric", "arm", "seed", "site", "coefficient", "unit", "value", "low", "high", "n"}
     for row in found:
         assert set(row) == keys
         assert row["low"] <= row["value"] <= row["high"]
         assert row["n"] >= 1
     for task in ("refusal", "helpfulness", "over-refusal", "knowledge", "fluency"):
         arms = [(row["arm"], row["unit"]) for row in found if row["task"] == task]
-        assert {arm for arm, _ in arms} == {"unsteered", "steered", "random", "prompt"}
+        assert {arm for arm, _ in arms} == set(ARM_WORDS)
         assert {unit for arm, unit in arms if arm == "steered"} == {"norm", "raw"}
+        assert {row["seed"] for row in found if row["task"] == task and row["arm"] == "random"} == {None, 1, 2, 3}
+    verdict = json.loads((undisturbed / "summary.json").read_text(encoding="utf-8"))["verdict"]
+    assert [sentence.split()[0] for sentence in verdict] in (["Vector", "The"], ["The", "The"])
 
 
 def test_the_chosen_direction_is_saved_and_is_the_one_that_was_swept(undisturbed):
