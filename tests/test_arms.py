@@ -9,7 +9,8 @@ from steersman.edits import Ablate, AddKeepingNorm, Clamp, Rotate
 from steersman.errors import InputError
 from steersman.gates import Gate
 from steersman.maths.geometry import cosine, length
-from steersman.methods import MeanDifference
+from steersman.methods import LAT, MeanDifference, PCACenter, PCADiff
+from steersman.methods.shuffling import shuffle_labels
 from steersman.plan import Plan
 from steersman.tasks import ARM_WORDS
 from steersman.where import Site
@@ -169,3 +170,20 @@ def test_permuted_coordinates_are_the_same_numbers_and_seeded_by_site():
     orders = [type(made)(same, made.norms, made.origin, "made up").permuted(1).vectors[site] for site in made.sites]
     assert not torch.equal(*orders)
     assert (one.norms, one.method) == (made.norms, "coordinates permuted, seed 1")
+
+
+@pytest.mark.parametrize("method", [PCACenter(), PCADiff(), LAT(), LAT(pairing="random")])
+def test_a_method_that_finds_the_same_axis_whatever_the_labels_has_no_shuffled_control(method):
+    """Scaled to the vector's length, what PCA finds in shuffled pairs would be the true axis: no control at all."""
+    fitted = MeanDifference().fit(ACTS)
+    if method != LAT(pairing="random"):  # whose axis depends on the partners as well
+        shuffled = method.fit(shuffle_labels(ACTS, 1)).vectors[SITES[0]]
+        assert abs(cosine(shuffled, fitted.vectors[SITES[0]])) > 0.8
+    found = comparison(fitted, [0.3], activations=ACTS, method=method)
+    assert "shuffled" not in [s.arm for s in found.settings]
+    assert f"no shuffled-label control: {type(method).__name__} takes its axis from how the two sides" in found.notes[0]
+
+
+def test_of_two_opposite_strengths_the_controls_stand_at_the_positive_one():
+    found = full(FITTED, grid=(-0.5, 0.5, 0.25))
+    assert {s.coefficient for s in found.settings if s.arm in DRAWN} == {0.5}

@@ -295,3 +295,16 @@ def test_a_step_that_was_never_applied_is_said_with_its_task():
     with pytest.raises(InterventionError, match=match):
         evaluate(engine, TASKS, SETTINGS, store=store)
     assert len(store) == len(PROMPTS)  # what was finished is kept
+
+
+def test_tasks_and_settings_that_no_row_could_tell_apart_are_refused_before_anything_runs():
+    engine = FakeEngine()
+    twice = [KnowledgeTask(QUESTIONS), KnowledgeTask(QUESTIONS, form="plain")]
+    with pytest.raises(InputError, match="tasks with different names, got 'knowledge' 2 times"):
+        evaluate(engine, twice, SETTINGS)
+    alike = [*SETTINGS, replace(SETTINGS[1], plan=plan(2))]
+    with pytest.raises(
+        InputError, match=r"settings that differ in arm, .* got 2 of the arm steered at site resid_post.1"
+    ):
+        evaluate(engine, TASKS, alike)
+    assert engine.log == []

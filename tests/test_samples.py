@@ -418,3 +418,11 @@ def test_real_sets_are_read_whole():
     assert len(text_items(DATA / "code" / "mbpp.jsonl", field="code")) == 974
     for path in sorted((DATA / "behaviours").glob("*.jsonl")):
         assert len(behaviour_items(path)) >= 985
+
+
+def test_a_gap_among_a_tables_choices_does_not_shift_the_letters(tmp_path):
+    header = ["question", "A", "B", "C", "D", "answer"]
+    (item,) = question_items(table(tmp_path / "short.csv", header, ["Why?", "one", "two", "three", "", "C"]))
+    assert (item.choices, item.answer) == (("one", "two", "three"), 2)
+    with pytest.raises(DataError, match=r"gap\.csv, line 2: expected 'choices' as a list of 2 to 10 non-empty strings"):
+        question_items(table(tmp_path / "gap.csv", header, ["Why?", "one", "", "three", "four", "C"]))

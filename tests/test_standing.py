@@ -1,5 +1,7 @@
 """What is said of a vector beside a prompt and its controls: the sentence follows the paired intervals."""
 
+from dataclasses import replace
+
 import pytest
 
 from steersman.errors import InputError
@@ -103,3 +105,20 @@ def test_worse_than_a_control_is_said():
 def test_the_steered_setting_beside_the_controls_is_the_one_compared():
     measured = [arm("steered", 5, coefficient=0.9), arm("steered", 40, coefficient=0.3), arm("random", 5, seed=1)]
     assert against_controls(measured, GAIN).sign == 1
+
+
+@pytest.mark.parametrize(("n", "sign"), [(1, 0), (5, 0), (6, -1)])
+def test_a_few_equal_differences_decide_nothing(n, sign):
+    """Five signs that are alike come about by chance in 1 of 16 studies, six in 1 of 32."""
+    measured = [replace(each, outcomes=each.outcomes[:n]) for each in (arm("steered", 20, 0.5), arm("prompt", 20))]
+    found = against_prompt(measured, COST)
+    assert found.sign == sign
+    assert ("cannot be told apart" in found.sentence) == (sign == 0)
+    assert f"+0.50 nats [{'+0.50' if sign else '+0.00'}, +0.50], n = {n}" in found.sentence
+
+
+def test_of_two_opposite_strengths_the_positive_one_is_compared_as_it_has_the_controls():
+    measured = [arm("steered", 5, coefficient=-0.3), arm("steered", 40, coefficient=0.3), arm("prompt", 20)]
+    assert against_prompt(measured, GAIN).sign == 1
+    drawn = [arm("random", 10, coefficient=c, seed=1) for c in (-0.3, 0.3)]
+    assert against_controls([*measured, *drawn], GAIN).sign == 1

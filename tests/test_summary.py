@@ -97,6 +97,13 @@ def test_several_seeds_of_a_control_have_their_mean_item_by_item():
     assert [row["seed"] for row in summarise([GRID[0], CONTROLS[0]]).rows if row["arm"] == "random"] == [1, 1]
 
 
+def test_a_seed_that_is_there_twice_counts_once():
+    once, twice = (summarise([GRID[0], *controls]) for controls in (CONTROLS, [*CONTROLS, CONTROLS[0]]))
+    means = [[row for row in report.rows if row["arm"] == "random" and row["seed"] is None] for report in (once, twice)]
+    assert means[0] == means[1]
+    assert not [r for r in summarise([GRID[0], *CONTROLS[:1] * 2]).rows if r["arm"] == "random" and r["seed"] is None]
+
+
 def test_an_item_that_one_seed_lacks_is_in_no_mean_over_seeds():
     first, second = rows(1, 5), rows(2, 5)
     del second[3]["hit"]
@@ -114,6 +121,11 @@ def test_the_macro_average_weighs_groups_alike():
         assert found[-1]["low"] <= found[-1]["value"] <= found[-1]["high"]
         assert found[-1]["n"] == 40
     assert summarise([measured("unsteered", rows(3), groups=["a"] * 40)]).groups == []
+
+
+def test_the_macro_average_of_a_share_stays_one():
+    share = Metric("top1_accuracy", "mean", "share of tokens")
+    assert macro_average(share, [[1.0, 1.0, 0.8], [0.9, 1.0, 1.0, 1.0]]).high <= 1
 
 
 def test_the_macro_averages_interval_holds_it():
@@ -134,7 +146,10 @@ def test_groups_of_one_size_have_the_plain_average():
 
 
 def test_a_rate_of_fractions_is_taken_as_a_mean():
-    assert estimate(RATE, [0.0, 0.5, 1.0, 0.5]) == mean_interval([0.0, 0.5, 1.0, 0.5])
+    values = [0.0, 0.5, 1.0, 0.5, 0.5, 0.0, 1.0, 0.5]
+    assert estimate(RATE, values) == mean_interval(values)
+    assert mean_interval(values[:4]).low < 0  # which no share is
+    assert (estimate(RATE, values[:4]).low, estimate(RATE, values[:4]).high) == (0, 1)
 
 
 def test_the_table_is_the_same_to_the_byte_and_does_not_depend_on_what_else_is_in_it():

@@ -16,7 +16,7 @@ from steersman.direction import Direction
 from steersman.edits import Ablate, Clamp
 from steersman.errors import InputError
 from steersman.maths.geometry import length, permuted_like, random_like, unit
-from steersman.methods import Method
+from steersman.methods import LAT, Method, PCACenter, PCADiff
 from steersman.methods.shuffling import shuffle_labels
 from steersman.plan import Plan, Step
 from steersman.shapes import Vector
@@ -107,7 +107,8 @@ def comparison(
         span: of a direction.
         system: of the prompt arms.
         controls: all, where not given.
-        at: coefficient of the grid at which the controls are; the strongest where not given.
+        at: coefficient of the grid at which the controls are; the strongest where not given, of two opposite ones the
+            positive one.
         shuffled: the direction as fitted to shuffled labels, at any lengths.
         activations: what the direction was fitted to, in place of `shuffled`.
         method: how it was fitted, beside `activations`.
@@ -123,7 +124,7 @@ def comparison(
     arms = _Arms(source, unit, span)
     settings = [Setting("unsteered"), *(arms.setting("steered", source, value) for value in wanted)]
     notes: list[str] = []
-    strength = at if at is not None else max(wanted, key=abs, default=None)
+    strength = at if at is not None else max(wanted, key=lambda value: (abs(value), value), default=None)
     if strength is not None:
         settings += arms.drawn(kind, strength, seed)
         if kind.negated:
@@ -255,6 +256,12 @@ def shuffled_source(
     if shuffled is None:
         if activations is None or method is None:
             return missing + "it needs the pairs the direction was fitted on (--pairs)"
+        # Fitted to shuffled pairs, all three return the axis of unshuffled PCA or its opposite: no control.
+        if isinstance(method, LAT | PCACenter | PCADiff):
+            return missing + (
+                f"{type(method).__name__} takes its axis from how the two sides differ, whichever is which, so that "
+                "shuffling them takes nothing away"
+            )
         try:
             shuffled = method.fit(shuffle_labels(activations, seed))
         except InputError as error:

@@ -51,7 +51,8 @@ def evaluate(
         notify: called with the number of items after each batch, also of those found in the store.
 
     Raises:
-        InputError: for no task, no setting, a task without items, or a step that no pass of a task could apply.
+        InputError: for no task, no setting, a task without items, two tasks of one name or two settings of one label,
+            whose rows could not be told apart, or a step that no pass of a task could apply.
         InterventionError: when a plan was never applied, naming the task.
     """
     if not tasks or not settings:
@@ -59,6 +60,7 @@ def evaluate(
     for task in tasks:
         if not len(task.items):
             raise InputError(f"expected at least one item in the task {task.name}, got none")
+    _check_labels(tasks, settings)
     check_spans(engine, tasks, settings)
     kept: Store = {} if store is None else store
     measured: list[Measured] = []
@@ -146,6 +148,22 @@ def check_spans(engine: Engine, tasks: Sequence[Task], settings: Sequence[Settin
                 f"token long, got {str(late[0].span)!r}: nothing is generated there; choose other tasks with --task, "
                 "or another span"
             )
+
+
+def _check_labels(tasks: Sequence[Task], settings: Sequence[Setting]) -> None:
+    """Raise an InputError unless every row of the table would say which task and setting it is of."""
+    name, times = Counter(task.name for task in tasks).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"expected tasks with different names, got {name!r} {times} times; give each its own name")
+    (arm, seed, site, coefficient, unit), times = Counter(
+        (s.arm, s.seed, s.site, s.coefficient, s.unit) for s in settings
+    ).most_common(1)[0]
+    if times > 1:
+        where = f"site {site}, coefficient {coefficient:g}, unit {unit}, seed {seed}"
+        raise InputError(
+            f"expected settings that differ in arm, site, coefficient, unit or seed, got {times} of the arm {arm} at "
+            f"{where}; label them apart"
+        )
 
 
 def _measured(engine: Engine, task: Task, start: int, stop: int, setting: Setting) -> list[Outcome]:

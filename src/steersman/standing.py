@@ -6,10 +6,11 @@ on these very items they flatter the vector.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from steersman.errors import InputError
+from steersman.maths.significance import sign_flip
 from steersman.maths.statistics import LEVEL, Estimate, changes, mean_interval, paired_rate_difference
 from steersman.summary import Measured, is_rate
 from steersman.tasks import Setting
@@ -166,7 +167,7 @@ def against_controls(
     places = {_place(each.setting) for each in drawn}
     if setting is None:
         beside = _find(measured, gain, lambda s: s.arm == "steered" and _place(s) in places)
-        setting = max((each.setting for each in beside), key=lambda s: abs(s.coefficient), default=None)
+        setting = max((each.setting for each in beside), key=_strength, default=None)
     steered = _steered(measured, gain, setting) if setting else None
     if steered is None:
         return None
@@ -189,6 +190,11 @@ def against_controls(
     return Standing(
         f"The vector is no better than {_named(controls[close].setting)}: {margins[close].words}.", 0, margins
     )
+
+
+def _strength(setting: Setting) -> tuple[float, float]:
+    """Return what settings are ordered by; of two opposite ones the positive is the stronger, as for the controls."""
+    return abs(setting.coefficient), setting.coefficient
 
 
 def _place(setting: Setting) -> tuple[str | None, float, str]:
@@ -218,7 +224,7 @@ def _find(measured: Sequence[Measured], aim: Aim, wanted: Callable[[Setting], bo
 def _steered(measured: Sequence[Measured], gain: Aim, setting: Setting | None) -> Measured | None:
     if setting is None:
         found = _find(measured, gain, lambda s: s.arm == "steered")
-        return max(found, key=lambda each: abs(each.setting.coefficient), default=None)
+        return max(found, key=lambda each: _strength(each.setting), default=None)
     found = _find(measured, gain, lambda s: s == setting)
     if not found:
         raise InputError(
@@ -241,5 +247,10 @@ def _margin(aim: Aim, one: Measured, other: Measured, seed: int, level: float) -
     if is_rate(metric, after) and is_rate(metric, before):
         found = paired_rate_difference(after, before, level)
     else:
-        found = mean_interval(changes(after, before), seed, level)
+        moved = changes(after, before)
+        found = mean_interval(moved, seed, level)
+        # Equal differences have an interval without width, of one item as of a hundred: a sentence takes a sign only
+        # where the sign-flip test finds one as well.
+        if found.sign and sign_flip(moved, seed) > 1 - level:
+            found = replace(found, low=min(found.low, 0.0), high=max(found.high, 0.0))
     return Margin(aim, metric.unit, metric.kind == "rate", found if aim.better == "higher" else found.turned())

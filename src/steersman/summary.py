@@ -189,13 +189,15 @@ def with_pooled(measured: Sequence[Measured]) -> list[Measured]:
     Args:
         measured: in any order.
     """
-    alike: dict[Any, list[int]] = {}
+    alike: dict[Any, dict[int | None, int]] = {}
     for index, each in enumerate(measured):
         if each.setting.seed is not None:
             setting = each.setting
             key = (each.task.name, setting.arm, setting.site, setting.coefficient, setting.unit)
-            alike.setdefault(key, []).append(index)
-    pooled = {indices[-1]: _pooled([measured[i] for i in indices]) for indices in alike.values() if len(indices) > 1}
+            # A seed that a study's grids name twice is one draw all the same.
+            alike.setdefault(key, {}).setdefault(setting.seed, index)
+    seeds = [list(by_seed.values()) for by_seed in alike.values() if len(by_seed) > 1]
+    pooled = {indices[-1]: _pooled([measured[i] for i in indices]) for indices in seeds}
     return [each for index, one in enumerate(measured) for each in (one, pooled.get(index)) if each is not None]
 
 
@@ -280,7 +282,7 @@ def macro_average(metric: Metric, parts: Sequence[Sequence[float]], seed: int = 
     group of one item the distance is taken from the average.
 
     Args:
-        metric: what the values are of; the interval of a rate is kept within 0 to 1.
+        metric: what the values are of; the interval of a share is kept within 0 to 1.
         parts: the values of every group, at least one each.
         seed: of the bootstrap.
     """
@@ -293,7 +295,7 @@ def macro_average(metric: Metric, parts: Sequence[Sequence[float]], seed: int = 
         centre, enlarged = (mean, (m / (m - 1)) ** 0.5) if m > 1 else (average, 1.0)
         placed += [average + n / (len(parts) * m) * enlarged * (value - centre) for value in values]
     found = mean_interval(placed, seed)
-    low, high = (max(0.0, found.low), min(1.0, found.high)) if metric.kind == "rate" else (found.low, found.high)
+    low, high = (max(0.0, found.low), min(1.0, found.high)) if metric.share else (found.low, found.high)
     return Estimate(average, min(low, average), max(high, average), n)
 
 

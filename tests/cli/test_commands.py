@@ -1,11 +1,13 @@
 """The commands on a tiny model in a folder: what they print is what the verbs return."""
 
 import json
+import re
 import shlex
 
 import pytest
 
 from steersman.cli import app
+from steersman.cli.tables import MAIN
 from steersman.files import load_direction, save_direction
 from steersman.maths.geometry import cosine
 from steersman.methods import MeanDifference
@@ -134,28 +136,39 @@ def rows_of(done):
     return json.loads(done.out)
 
 
-def test_evaluate_measures_three_arms_on_the_same_items(steersman, commands):
+def test_evaluate_measures_every_arm_on_the_same_items(steersman, commands):
     found = rows_of(steersman(*commands["evaluate"], "--prompt-arm", "Refuse.", "--json"))
-    keys = [(row["task"], row["metric"], row["arm"], row["coefficient"], row["n"]) for row in found["results"]]
-    metrics = (("refusal", "refusal_rate"), ("refusal", "disclaimer_rate"), ("fluency", "cross_entropy"))
-    arms = (("unsteered", 0.0), ("steered", 0.3), ("random", 0.3), ("prompt", 0.0))
-    counts = {"refusal": 5, "fluency": 3}
-    assert [key for key in keys if key[1] != "completion_logprob"] == [
-        (task, metric, arm, value, counts[task]) for arm, value in arms for task, metric in metrics
+    rates = {row["n"] for row in found["results"] if row["metric"] in ("refusal_rate", "cross_entropy")}
+    assert rates == {5, 3}
+    arms = [(row["arm"], row["seed"], row["coefficient"]) for row in found["results"] if row["task"] == "fluency"]
+    assert arms == [
+        ("unsteered", None, 0.0),
+        ("steered", None, 0.3),
+        ("random", 1, 0.3),
+        ("random", 2, 0.3),
+        ("random", 3, 0.3),
+        ("random", None, 0.3),
+        ("permuted", 1, 0.3),
+        ("negated", None, 0.3),
+        ("prompt", None, 0.0),
+        ("prompt+steered", None, 0.3),
     ]
-    assert {row["arm"] for row in found["differences"]} == {"steered", "random", "prompt"}
-    values = {row["arm"]: row["value"] for row in found["results"] if row["task"] == "fluency"}
-    assert len(set(values.values())) == 4  # every arm does something of its own
+    assert {row["arm"] for row in found["differences"]} == {arm for arm, *_ in arms} - {"unsteered"}
+    values = {row["value"] for row in found["results"] if row["task"] == "fluency"}
+    assert len(values) == len(arms)  # every arm does something of its own
+    assert [sentence.split()[0] for sentence in found["verdict"]] == ["Vector", "The"]
 
 
-def test_sweep_measures_zero_every_coefficient_and_the_control_at_the_strongest(steersman, commands):
+def test_sweep_measures_zero_every_coefficient_and_the_controls_at_the_strongest(steersman, commands):
     found = rows_of(steersman(*commands["sweep"], "--coefficients=0,0.2,-0.6,0.2", "--unit", "raw", "--json"))
     arms = [(r["arm"], r["coefficient"], r["unit"]) for r in found["results"] if r["task"] == "fluency"]
     assert arms == [
         ("unsteered", 0.0, "norm"),
         ("steered", -0.6, "raw"),
         ("steered", 0.2, "raw"),
-        ("random", -0.6, "raw"),
+        *[("random", -0.6, "raw")] * 4,
+        ("permuted", -0.6, "raw"),
+        ("negated", -0.6, "raw"),
     ]
 
 
@@ -163,9 +176,15 @@ def test_the_table_for_people_holds_the_same_numbers(steersman, commands):
     found = rows_of(steersman(*commands["evaluate"], "--json"))
     done = steersman(*commands["evaluate"])
     assert done.code == 0
-    for row in found["results"]:
+    shown = [row for row in found["results"] if row["metric"] in MAIN and row["arm"] != "random"]
+    shown += [row for row in found["results"] if row["metric"] in MAIN and row["arm"] == "random" and not row["seed"]]
+    assert (
+        len(shown) == 3 * 5
+    )  # refusals, their likelihood and fluency, five arms each: of three random directions their mean
+    for row in shown:
         assert f"{row['value']:.3f}" in done.out
     assert "95 % interval" in done.out
+    assert found["verdict"][0] in done.out
 
 
 def test_the_same_command_prints_the_same_bytes(steersman, commands):
@@ -186,7 +205,9 @@ def test_a_limit_takes_fewer_items(steersman, commands):
 def test_progress_goes_to_stderr_and_json_alone_to_stdout(steersman, commands):
     done = steersman(*commands["evaluate"], "--json")
     json.loads(done.out)
-    assert done.err == "evaluate: 24 items\n"
+    *notes, last = done.err.splitlines()
+    assert last == "evaluate: 56 items"  # eight under each of seven settings
+    assert [re.sub(":.*", "", note) for note in notes] == ["no shuffled-label control", "no prompt arm"]
 
 
 def test_main_leaves_with_the_exit_code(monkeypatch, capsys):

@@ -67,9 +67,11 @@ def test_evaluate_measures_an_ablation(steersman, by_plan):
     assert [(row["arm"], row["coefficient"], row["unit"]) for row in rows] == [
         ("unsteered", 0.0, "norm"),
         ("steered", 1.0, "plan"),
-        ("random", 1.0, "plan"),
+        *[("random", 1.0, "plan")] * 4,  # three seeds and their mean
+        ("permuted", 1.0, "plan"),
     ]
-    assert len({row["value"] for row in rows}) == 3  # every arm does something of its own
+    # The opposite of an ablated vector is the same line, so there is no negated arm; every other does its own.
+    assert len({row["value"] for row in rows}) == len(rows)
     assert "steered: ablate 1 everywhere" in steersman(*by_plan["evaluate"]).out
 
 
@@ -78,7 +80,7 @@ def test_sweep_scales_the_plan(steersman, by_plan):
     done = steersman(*command, "--coefficients=0.5,1", "--json")
     assert done.code == 0, done.err
     arms = [(r["arm"], r["coefficient"]) for r in json.loads(done.out)["results"] if r["task"] == "fluency"]
-    assert arms == [("unsteered", 0.0), ("steered", 0.5), ("steered", 1.0), ("random", 1.0)]
+    assert arms == [("unsteered", 0.0), ("steered", 0.5), ("steered", 1.0), *[("random", 1.0)] * 4, ("permuted", 1.0)]
     refused(steersman(*by_plan["sweep"]), "expected a fraction from 0 to 1 as the coefficient of 'ablate', got -0.5")
 
 

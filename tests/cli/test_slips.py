@@ -114,7 +114,7 @@ def test_sources_that_are_no_file_are_said(steersman, commands, unloaded, tmp_pa
     extract = ["extract", "--out", tmp_path / "new.safetensors"]
     refused(steersman(*extract, "--pairs", tmp_path), "expected a JSONL file for --pairs, got '.*', which is a folder")
     done = steersman(*commands["evaluate"], "--set", f"harmful={tmp_path}")
-    refused(done, "expected a JSONL file for --set harmful=, got '.*', which is a folder")
+    refused(done, "expected CSV files of the split 'test', .* got none")
     refused(
         steersman("extract", "--words", "Love", "--out", "x.safetensors"), "two words, .* got the option --out as one"
     )
@@ -158,7 +158,7 @@ def test_a_span_beyond_a_prompt_names_the_prompt(steersman, commands):
         r"asked for at resid_post\.1 and never applied in the prompt 'Hi': its span selected no token",
         code=1,
     )
-    done = steersman(*commands["evaluate"], "--task", "refusal", "--span", "positions(999)")
+    done = steersman(*commands["evaluate"], "--span", "positions(999)")
     assert done.code == 1
     assert "task refusal, steered arm, items 0 to 4: " in done.err
     assert "(rows" not in done.err

@@ -1,5 +1,6 @@
 """A run of any tasks and arms is reported plainly: every arm, seed, test, group, warning and judge has its place."""
 
+import json
 import random
 import re
 
@@ -138,6 +139,20 @@ def test_less_of_what_is_wanted_less_is_a_win(tmp_path):
     del gain["better"]
     run = read_run(free_run(tmp_path / "other", -0.2, gain=gain))
     assert headline(run).verdict.startswith("Steering lost to the system prompt on matching by log-probability")
+
+
+def test_an_interval_of_shares_ends_where_shares_do(tmp_path):
+    row = {"task": "refusal", "arm": "steered", "site": "resid_post.3", "coefficient": 0.3, "unit": "norm", "n": 6}
+    rows = [
+        row | {"metric": "distinct_2", "value": 0.7, "low": -0.2, "high": 1.2},
+        row | {"metric": "completion_logprob", "value": -1.0, "low": -2.5, "high": 1.5},
+        row | {"metric": "odd_rate", "value": 3.0, "low": 2.0, "high": 4.0},  # called a rate, and none
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(rows), encoding="utf-8")
+    (tmp_path / "differences.json").write_text(json.dumps(rows[:1]), encoding="utf-8")
+    run = read_run(tmp_path)
+    assert [(each.low, each.high) for each in run.results] == [(0.0, 1.0), (-2.5, 1.5), (2.0, 4.0)]
+    assert (run.differences[0].low, run.differences[0].high) == (-0.2, 1.2)  # a change may be either way
 
 
 # The frontier.

@@ -339,3 +339,11 @@ def test_every_item_of_the_papers_sets_is_understood_balanced_and_swapped(name):
         balanced = [swap for (swap,) in task._swapped().values()]
         first = sum((asked.matching == "A") != swap for asked, swap in zip(read, balanced, strict=True))
         assert first == (len(items) + 1) // 2
+
+
+def test_options_of_several_lines_are_refused_and_not_torn_apart():
+    """Swapped line by line, `for ever` would end up behind the words of the other option."""
+    with pytest.raises(InputError, match="item item-1 with every option on a line of its own, got one of several"):
+        BehaviourTask([lettered(1, good="wait a week\n     or for ever")])
+    with pytest.raises(InputError, match="every option on a line of its own"):
+        BehaviourTask([lettered(1, "A", good="wait\n\n  or not")])

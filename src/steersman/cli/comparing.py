@@ -1,26 +1,18 @@
-"""What a comparison is made of: arms of a direction or of a plan, judges, and what the verdict is about."""
+"""What a comparison is made of: arms of a direction or of a plan, and what the verdict is about."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import platformdirs
-import typer
 
 from steersman.activations import Activations
 from steersman.arms import Comparison, Controls, comparison
-from steersman.cli.console import on_terminal, say
+from steersman.cli.sources import refuse_folder
 from steersman.direction import Direction
-from steersman.engines import Engine
 from steersman.errors import InputError
-from steersman.judges import Judge
-from steersman.judges.llm import Cost
-from steersman.judges.naming import judge_named
 from steersman.maths.geometry import cosine
 from steersman.methods import METHODS, Method
 from steersman.model.loaded import Model
 from steersman.plan import Plan
-from steersman.prompts import Contrast, pairs
+from steersman.prompts import Contrast, Pair, pairs
 from steersman.recording import record
 from steersman.standing import COSTS, Aim, Standing, against_controls, against_prompt
 from steersman.summary import Measured
@@ -68,24 +60,43 @@ class Arms:
         return Controls(random=self.random_seeds).without(*self.without)
 
 
+def check_arms(source: Direction | Plan, arms: Arms) -> None:
+    """Return when all that can be known of a comparison without a model is as it should be.
+
+    Raises:
+        InputError: for a coefficient that the edit cannot take, an unknown unit, span or control, or options that do
+            not go together.
+        DataError: for pairs that cannot be used.
+    """
+    comparison(
+        source, arms.grid, unit=arms.unit, span=arms.span, system=arms.system, controls=arms.controls, seed=arms.seed
+    )
+    if not arms.pairs:
+        if arms.opening_tokens is not None:
+            raise InputError("expected --opening-tokens beside --pairs, which it is said of, got no --pairs")
+        return
+    if not isinstance(source, Direction):
+        raise InputError("expected --pairs beside --direction, got it beside a plan, whose steps say no pairs")
+    if arms.contrast == "prompt" and arms.opening_tokens is not None:
+        raise InputError("expected --opening-tokens with pairs that have completions, got it with --contrast prompt")
+    refuse_folder(arms.pairs, "pairs", "--pairs")
+    _pairs(arms)
+
+
 def compared(source: Direction | Plan, arms: Arms, model: Model) -> Comparison:
     """Return a comparison's settings, and what they lack.
 
     Args:
         source: a direction at its sites; or a plan, of which the grid's values are multiples.
-        arms: the options.
+        arms: the options, checked.
         model: records the pairs, where there are any and their control is wanted.
 
     Raises:
-        InputError: for a coefficient that the edit cannot take, an unknown unit or span, or pairs that do not give the
-            direction.
-        DataError: for pairs that cannot be used.
+        InputError: for pairs that do not give the direction.
     """
     activations: Activations | None = None
     method: Method | None = None
-    if arms.pairs and arms.controls.shuffled:
-        if not isinstance(source, Direction):
-            raise InputError("expected --pairs beside --direction, got it beside a plan, whose steps say no pairs")
+    if isinstance(source, Direction) and arms.pairs and arms.controls.shuffled:
         activations, method = _refitted(source, arms, model)
     return comparison(
         source,
@@ -100,12 +111,15 @@ def compared(source: Direction | Plan, arms: Arms, model: Model) -> Comparison:
     )
 
 
+def _pairs(arms: Arms) -> list[Pair]:
+    return pairs(arms.pairs or "", contrast=arms.contrast)
+
+
 def _refitted(direction: Direction, arms: Arms, model: Model) -> tuple[Activations, Method]:
     """Return what the direction was fitted to, recorded again, and the method; checked by fitting it once more."""
-    items = pairs(arms.pairs or "", contrast=arms.contrast)
     activations = record(
         model,
-        items,
+        _pairs(arms),
         span=direction.origin.span,
         opening_tokens=arms.opening_tokens,
         layers=sorted({site.layer for site in direction.sites}),
@@ -133,55 +147,6 @@ def _refitted(direction: Direction, arms: Arms, model: Model) -> tuple[Activatio
     return activations, method
 
 
-def judges_named(
-    specs: Sequence[str],
-    *,
-    engine: Engine,
-    folder: Path | None,
-    questions: Sequence[str],
-    prices: tuple[float, float] | None,
-    limit: int | None,
-    key_variable: str | None,
-    sure: bool,
-) -> list[Judge]:
-    """Return the judges by their words; endpoints say what they will cost before the first request.
-
-    Args:
-        specs: such as `phrases` or `openai:MODEL@BASE_URL`.
-        engine: what the judge `odds` asks.
-        folder: the run folder, which keeps verdicts; the user's cache where there is none.
-        questions: what an endpoint is asked.
-        prices: of a million tokens in and out.
-        limit: most texts that an endpoint may be asked.
-        key_variable: environment variable with an endpoint's key.
-        sure: whether to go on without asking.
-
-    Raises:
-        InputError: for words that name no judge.
-        ModelError: for a model that cannot be loaded.
-    """
-
-    def confirm(cost: Cost) -> bool:
-        say(f"judging: {cost}")
-        return sure or not cost.requests or not on_terminal() or typer.confirm("Go on?", err=True)
-
-    cache = (folder or Path(platformdirs.user_cache_dir("steersman"))) / "judgements.jsonl"
-    return [
-        judge_named(
-            spec,
-            engine=engine,
-            questions=questions,
-            cache=cache,
-            limit=limit,
-            prices=prices,
-            confirm=confirm,
-            key_variable=key_variable,
-            tell=say,
-        )
-        for spec in specs
-    ]
-
-
 def aims_of(tasks: Sequence[Task], gain: str | None) -> tuple[Aim, list[Aim]]:
     """Return what the vector is for, and what it should not harm.
 
@@ -199,7 +164,10 @@ def aims_of(tasks: Sequence[Task], gain: str | None) -> tuple[Aim, list[Aim]]:
         words, way = gain or next(iter(known)), "higher"
     if words not in known:
         raise InputError(f"expected --gain as one of {', '.join(known)}, with :lower behind it or not, got {gain!r}")
-    aim = Aim(*known[words], "lower" if way == "lower" else "higher")
+    task, metric = known[words]
+    said = metric.replace("_", " ")
+    # "refusal rate", and not "refusal refusal rate"
+    aim = Aim(task, metric, "lower" if way == "lower" else "higher", said if said.startswith(task) else "")
     there = set(known.values())
     return aim, [
         cost for cost in COSTS if (cost.task, cost.metric) in there and (cost.task, cost.metric) != known[words]

@@ -5,60 +5,18 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from steersman.arms import Comparison
-from steersman.cli.comparing import Arms, aims_of, compared, judges_named, standings
+from steersman.cli.asked import Asked, asked_for
+from steersman.cli.comparing import aims_of, compared, standings
 from steersman.cli.console import Bars, counting, say, show, show_json
-from steersman.cli.measures import (
-    Concept,
-    ContrastName,
-    Folder,
-    FormName,
-    Gain,
-    Harness,
-    HarnessPath,
-    HarnessShots,
-    JudgeLimit,
-    JudgeNames,
-    KeyVariable,
-    Limit,
-    NewTokens,
-    NoControls,
-    OpeningTokens,
-    PairsName,
-    Prices,
-    RandomSeeds,
-    ScoringNames,
-    Seed,
-    Sets,
-    Shots,
-    Sure,
-    SystemPrompt,
-    TakeOver,
-    TaskNames,
-)
-from steersman.cli.options import (
-    AsJson,
-    Device,
-    DirectionName,
-    Dtype,
-    ModelName,
-    Places,
-    PlanFile,
-    SpanText,
-    UnitName,
-    assignments,
-    numbers,
-    one_of,
-    open_model,
-)
-from steersman.cli.places import check_fit, check_writable, sites_at
-from steersman.cli.planning import source_named
+from steersman.cli.measures import Measuring, measuring
+from steersman.cli.options import numbers, open_model
+from steersman.cli.places import check_fit
 from steersman.cli.tables import results
 from steersman.cli.words import describe
 from steersman.direction import Direction
@@ -66,37 +24,15 @@ from steersman.errors import InputError
 from steersman.evaluation import check_spans
 from steersman.evaluation import evaluate as run_evaluation
 from steersman.judging import agreement, judged
-from steersman.model.generate import Sampling
 from steersman.model.loaded import Model
 from steersman.plan import Plan
-from steersman.prompts import Contrast, content_hash
+from steersman.prompts import content_hash
 from steersman.report import write_report
 from steersman.runs import open_run, write_results
 from steersman.standing import Standing
 from steersman.studies.provenance import environment
 from steersman.summary import Report, summarise
-from steersman.tasks import Setting, Task
-from steersman.tasks.named import Form, Scoring, TaskOptions, tasks_named
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """Everything that one of the two commands was given, read and checked as far as it can be without a model."""
-
-    held: Direction | Plan
-    arms: Arms
-    tasks: Sequence[Task]
-    gain: str | None
-    judges: Sequence[str]
-    concept: str | None
-    prices: tuple[float, float] | None
-    judge_limit: int | None
-    key_variable: str | None
-    sure: bool
-    folder: Path | None
-    force: bool
-    seed: int
-    as_json: bool
+from steersman.tasks import Setting
 
 
 def register(app: typer.Typer) -> None:
@@ -112,172 +48,43 @@ def register(app: typer.Typer) -> None:
     )(sweep)
 
 
+@measuring
 def evaluate(
-    direction: DirectionName = None,
-    plan: PlanFile = None,
     coefficient: Annotated[
         float | None, typer.Option("--coefficient", help="How strongly, in the unit; 0.3 if not given.")
     ] = None,
-    unit: UnitName = None,
-    layer: Places = None,
-    span: SpanText = None,
-    task: TaskNames = None,
-    sets: Sets = None,
-    limit: Limit = None,
-    prompt_arm: SystemPrompt = None,
-    gain: Gain = None,
-    max_new_tokens: NewTokens = 32,
-    shots: Shots = 0,
-    form: FormName = None,
-    scoring: ScoringNames = "letter,text",
-    no_control: NoControls = None,
-    random_seeds: RandomSeeds = 3,
-    pairs: PairsName = None,
-    contrast: ContrastName = "completion",
-    opening_tokens: OpeningTokens = None,
-    judge: JudgeNames = None,
-    concept: Concept = None,
-    judge_prices: Prices = None,
-    judge_limit: JudgeLimit = None,
-    judge_key: KeyVariable = None,
-    sure: Sure = False,
-    lm_eval: Harness = None,
-    lm_eval_path: HarnessPath = None,
-    lm_eval_shots: HarnessShots = None,
-    folder: Folder = None,
-    force: TakeOver = False,
-    seed: Seed = 0,
-    model: ModelName = "default",
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    as_json: AsJson = False,
+    *,
+    options: Measuring,
 ) -> None:
     """Measure one plan beside the unsteered model, controls of equal norm, and a prompt."""
     if coefficient == 0:
         raise InputError(
             "expected a --coefficient other than 0, which steers nothing: the unsteered arm is always there"
         )
-    held = source_named(direction, plan, {"coefficient": coefficient, "unit": unit, "layer": layer, "span": span})
-    strength = coefficient or (0.3 if isinstance(held, Direction) else 1.0)
-    given = locals()
-    _measure(_asked(held, [strength], given), (model, dtype, device))
+    _measure(asked_for(options, None if coefficient is None else [coefficient], "coefficient"), options)
 
 
+@measuring
 def sweep(
     coefficients: Annotated[
         str,
         typer.Option("--coefficients", help="With commas between; 0 is always measured. With --plan, multiples of it."),
     ],
-    direction: DirectionName = None,
-    plan: PlanFile = None,
-    unit: UnitName = None,
-    layer: Places = None,
-    span: SpanText = None,
-    task: TaskNames = None,
-    sets: Sets = None,
-    limit: Limit = None,
-    prompt_arm: SystemPrompt = None,
-    gain: Gain = None,
-    max_new_tokens: NewTokens = 32,
-    shots: Shots = 0,
-    form: FormName = None,
-    scoring: ScoringNames = "letter,text",
-    no_control: NoControls = None,
-    random_seeds: RandomSeeds = 3,
-    pairs: PairsName = None,
-    contrast: ContrastName = "completion",
-    opening_tokens: OpeningTokens = None,
-    judge: JudgeNames = None,
-    concept: Concept = None,
-    judge_prices: Prices = None,
-    judge_limit: JudgeLimit = None,
-    judge_key: KeyVariable = None,
-    sure: Sure = False,
-    lm_eval: Harness = None,
-    lm_eval_path: HarnessPath = None,
-    lm_eval_shots: HarnessShots = None,
-    folder: Folder = None,
-    force: TakeOver = False,
-    seed: Seed = 0,
-    model: ModelName = "default",
-    dtype: Dtype = "auto",
-    device: Device = "auto",
-    as_json: AsJson = False,
+    *,
+    options: Measuring,
 ) -> None:
     """Measure several coefficients of one direction, or multiples of one plan, on the same items."""
     grid = numbers(coefficients, "--coefficients")
     if not any(grid):
         raise InputError(f"expected at least one coefficient besides 0, got {coefficients!r}")
-    held = source_named(direction, plan, {"unit": unit, "layer": layer, "span": span})
-    given = locals()
-    _measure(_asked(held, grid, given), (model, dtype, device))
+    _measure(asked_for(options, grid), options)
 
 
-def _asked(held: Direction | Plan, grid: Sequence[float], given: dict[str, Any]) -> _Asked:
-    """Return a command's options, read and checked: nothing of this needs a model."""
-    check_writable(given["folder"])
-    scoring = tuple(one_of("--scoring", word.strip(), get_args(Scoring)) for word in given["scoring"].split(","))
-    options = TaskOptions(
-        limit=given["limit"],
-        sampling=Sampling(max_new_tokens=given["max_new_tokens"]),
-        shots=given["shots"],
-        form=one_of("--form", given["form"], get_args(Form)) if given["form"] else None,
-        scoring=scoring,
-    )
-    only_harness = given["lm_eval"] and not given["task"]
-    tasks = [] if only_harness else tasks_named(given["task"], sets=assignments(given["sets"]), options=options)
-    tasks += _harness(given)
-    prices = None if given["judge_prices"] is None else numbers(given["judge_prices"], "--judge-prices")
-    if prices is not None and len(prices) != 2:
-        raise InputError(f"expected two --judge-prices, of a million tokens in and out, got {given['judge_prices']!r}")
-    arms = Arms(
-        grid,
-        given["unit"] or "norm",
-        given["span"] or "all",
-        given["prompt_arm"],
-        given["no_control"] or (),
-        given["random_seeds"],
-        given["pairs"],
-        one_of("--contrast", given["contrast"], get_args(Contrast)),
-        given["opening_tokens"],
-        given["seed"],
-    )
-    _ = arms.controls, aims_of(tasks, given["gain"])  # names are checked before a model is loaded
-    return _Asked(
-        sites_at(held, given["layer"]) if isinstance(held, Direction) else held,
-        arms,
-        tasks,
-        given["gain"],
-        given["judge"] or (),
-        given["concept"],
-        None if prices is None else (prices[0], prices[1]),
-        given["judge_limit"],
-        given["judge_key"],
-        given["sure"],
-        given["folder"],
-        given["force"],
-        given["seed"],
-        given["as_json"],
-    )
-
-
-def _harness(given: dict[str, Any]) -> list[Task]:
-    if not given["lm_eval"]:
-        return []
-    # The harness takes seconds to import, and is an extra.
-    from steersman.bridges.harness_tasks import harness_tasks
-
-    names = [name.strip() for name in given["lm_eval"].split(",") if name.strip()]
-    return list(
-        harness_tasks(names, shots=given["lm_eval_shots"], limit=given["limit"], include_path=given["lm_eval_path"])
-    )
-
-
-def _measure(asked: _Asked, name: tuple[str, str, str]) -> None:
-    """Open the model (its name, dtype and device) and the run folder, measure, judge, write and print."""
+def _measure(asked: Asked, options: Measuring) -> None:
+    """Open the model and the run folder, measure, judge, write and print."""
     started = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     with ExitStack() as stack:
-        model = open_model(*name)
+        model = open_model(options.model, options.dtype, options.device)
         if isinstance(asked.held, Plan):
             model.check(asked.held)
         else:
@@ -287,16 +94,7 @@ def _measure(asked: _Asked, name: tuple[str, str, str]) -> None:
         standings_of = _main_setting(found)
         for note in found.notes:
             say(note)
-        judges = judges_named(
-            asked.judges,
-            engine=model,
-            folder=asked.folder,
-            questions=("behaviour", "coherence") if asked.concept else ("refusal",),
-            prices=asked.prices,
-            limit=asked.judge_limit,
-            key_variable=asked.key_variable,
-            sure=asked.sure,
-        )
+        judges = asked.judges(model)
         store = None
         if asked.folder is not None:
             store = open_run(asked.folder, _config(asked, found, model), force=asked.force)
@@ -335,16 +133,12 @@ def _measure(asked: _Asked, name: tuple[str, str, str]) -> None:
 def _main_setting(found: Comparison) -> Setting:
     """Return the steered setting that the controls stand beside: the strongest."""
     steered = [setting for setting in found.settings if setting.arm == "steered"]
-    return max(steered, key=lambda setting: abs(setting.coefficient))
+    return max(steered, key=lambda setting: (abs(setting.coefficient), setting.coefficient))
 
 
-def _config(asked: _Asked, found: Comparison, model: Model) -> dict[str, Any]:
+def _config(asked: Asked, found: Comparison, model: Model) -> dict[str, Any]:
     """Return everything that decides the results, as plain data."""
-    return {
-        "evaluate": [
-            {"task": task.name, "items": content_hash(task.items), "settings": task.settings_key()}
-            for task in asked.tasks
-        ],
+    return asked.known | {
         "arms": [
             {
                 "arm": setting.arm,
@@ -356,17 +150,13 @@ def _config(asked: _Asked, found: Comparison, model: Model) -> dict[str, Any]:
             }
             for setting in found.settings
         ],
-        "judges": list(asked.judges),
-        "concept": asked.concept,
-        "gain": asked.gain,
-        "seed": asked.seed,
         "model": model.name,
         "model_revision": model.revision,
         "dtype": str(model.dtype).removeprefix("torch."),
     }
 
 
-def _summary(asked: _Asked, found: Comparison, model: Model, verdict: Sequence[Standing]) -> dict[str, Any]:
+def _summary(asked: Asked, found: Comparison, model: Model, verdict: Sequence[Standing]) -> dict[str, Any]:
     main, (aim, _) = _main_setting(found), aims_of(asked.tasks, asked.gain)
     return {
         "study": "evaluate",
@@ -383,7 +173,7 @@ def _summary(asked: _Asked, found: Comparison, model: Model, verdict: Sequence[S
 
 
 def _print(
-    asked: _Asked,
+    asked: Asked,
     report: Report,
     found: Comparison,
     verdict: Sequence[Standing],

@@ -1,10 +1,15 @@
-"""Options of the commands that measure: tasks, controls, judges, others' benchmarks."""
+"""Options of the commands that measure: tasks, controls, judges, others' benchmarks; written once for both."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from steersman.cli.options import AsJson, Device, DirectionName, Dtype, ModelName, Places, PlanFile, SpanText, UnitName
 from steersman.tasks.named import TASKS, USUAL
 
 TaskNames = Annotated[
@@ -22,7 +27,9 @@ SystemPrompt = Annotated[
     typer.Option("--prompt-arm", help="System prompt that asks for the same behaviour: adds the prompt arms."),
 ]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Limit of every completion.")]
-Shots = Annotated[int, typer.Option("--shots", help="Of knowledge: answered examples before a question, 0 to 5.")]
+Shots = Annotated[
+    int, typer.Option("--shots", min=0, max=5, help="Of knowledge: answered examples before a question, 0 to 5.")
+]
 FormName = Annotated[
     str | None,
     typer.Option(
@@ -38,7 +45,7 @@ NoControls = Annotated[
         "--no-control", help="random, permuted, negated, shuffled, prompt, prompt+steered, or all; several times."
     ),
 ]
-RandomSeeds = Annotated[int, typer.Option("--random-seeds", help="How many random directions of equal norm.")]
+RandomSeeds = Annotated[int, typer.Option("--random-seeds", min=0, help="How many random directions of equal norm.")]
 PairsName = Annotated[
     str | None,
     typer.Option("--pairs", help="The pairs that the direction was fitted to: adds the control with shuffled labels."),
@@ -85,3 +92,68 @@ TakeOver = Annotated[
     bool, typer.Option("--force", help="Take over a folder with other settings; valid items are kept.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of drawn controls and of the bootstrap.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What both commands that measure are given, as it was typed; the fields are the options."""
+
+    direction: DirectionName = None
+    plan: PlanFile = None
+    unit: UnitName = None
+    layer: Places = None
+    span: SpanText = None
+    task: TaskNames = None
+    sets: Sets = None
+    limit: Limit = None
+    prompt_arm: SystemPrompt = None
+    gain: Gain = None
+    max_new_tokens: NewTokens = 32
+    shots: Shots = 0
+    form: FormName = None
+    scoring: ScoringNames = "letter,text"
+    no_control: NoControls = None
+    random_seeds: RandomSeeds = 3
+    pairs: PairsName = None
+    contrast: ContrastName = "completion"
+    opening_tokens: OpeningTokens = None
+    judge: JudgeNames = None
+    concept: Concept = None
+    judge_prices: Prices = None
+    judge_limit: JudgeLimit = None
+    judge_key: KeyVariable = None
+    sure: Sure = False
+    lm_eval: Harness = None
+    lm_eval_path: HarnessPath = None
+    lm_eval_shots: HarnessShots = None
+    folder: Folder = None
+    force: TakeOver = False
+    seed: Seed = 0
+    model: ModelName = "default"
+    dtype: Dtype = "auto"
+    device: Device = "auto"
+    as_json: AsJson = False
+
+
+def measuring(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command that takes the options of `Measuring` beside its own, and gets them as its last argument.
+
+    Typer reads a command's signature; this one is the command's own but for `options`, and then the fields.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    mine = [each for each in own.values() if each.name != "options"]
+    theirs = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        for each in fields(Measuring)
+    ]
+
+    @wraps(command)
+    def together(**given: Any) -> None:
+        """Sort what was given."""
+        shared = {each.name: given.pop(each.name) for each in theirs}
+        command(**given, options=Measuring(**shared))
+
+    every = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in mine] + theirs
+    together.__signature__ = inspect.Signature(every)  # pyright: ignore[reportAttributeAccessIssue]
+    together.__annotations__ = {each.name: each.annotation for each in every}
+    return together

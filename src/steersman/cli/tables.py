@@ -47,12 +47,17 @@ def results(report: Report, kappas: Sequence[Row] = (), *, captions: Sequence[st
     table = Table(caption=Text("\n".join(captions)), box=None)
     for head in ("task", "metric", "arm", "coefficient", "value", "95 % interval", "n", "difference", "95 %", "p adj."):
         table.add_column(head)
-    for row in _shown(report):
+    shown = _shown(report)
+    for before, row in zip([None, *shown], shown, strict=False):
         change = changes.get(_key(row))
+        # A metric's name stands once, over its arms, with room above: eight arms of each make a long table.
+        first = before is None or (before["task"], before["metric"]) != (row["task"], row["metric"])
+        if first and before is not None:
+            table.add_row()
         table.add_row(
-            row["task"],
-            row["metric"],
-            arm_words(row),
+            row["task"] if first else "",
+            row["metric"] if first else "",
+            arm_words(row if row["arm"] == "random" else {**row, "seed": None}),
             f"{row['coefficient']:g} {row['unit']}" if row["site"] else "-",
             f"{row['value']:.3f}",
             f"{row['low']:.3f} to {row['high']:.3f}",

@@ -7,10 +7,12 @@ and is not what it should be is an error that names it.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from steersman.errors import FileError
+from steersman.report.metrics import metric_for
 from steersman.report.values import Completion, Layer, LayerSearch, Remark, Result, Run, Setting, finite, named
 
 
@@ -37,7 +39,7 @@ def read_run(folder: Path) -> Run:
     summary = _record(folder / "summary.json", notes, "what was chosen and whether the run is complete is not known")
     return Run(
         folder=folder,
-        results=_rows(path, _load(path)),
+        results=tuple(_possible(row) for row in _rows(path, _load(path))),
         differences=_optional_rows(folder / "differences.json", notes),
         layers=_layers(folder / "layers.json", notes, study=summary.get("study") == "refusal" or not summary),
         completions=_completions(folder / "completions.jsonl", notes),
@@ -112,6 +114,15 @@ def _remarks(path: Path) -> tuple[Remark, ...]:
 
 def _setting(record: Mapping[str, Any]) -> Setting:
     return Setting(named(record.get("site")), finite(record.get("coefficient")), named(record.get("unit")))
+
+
+def _possible(row: Result) -> Result:
+    """The row with an interval that ends where a share does: no mean of shares lies below 0 % or above 100 %."""
+    if not metric_for(row.task, row.metric).percent or row.low is None or row.high is None:
+        return row
+    if not 0 <= (row.value or 0.0) <= 1:
+        return row  # no share, whatever it is called
+    return replace(row, low=max(row.low, 0.0), high=min(row.high, 1.0))
 
 
 def _rows(path: Path, value: Any) -> tuple[Result, ...]:

@@ -226,7 +226,10 @@ def _question(record: Record) -> Question:
     choices, answer = fields.get("choices"), fields.get("answer")
     if choices is None and "A" in fields:
         columns = [fields[letter] for letter in LETTERS if letter in fields]
-        fields["choices"] = [choice for choice in columns if choice not in (None, "")]
+        # Only from behind: a gap left out would give every choice after it another letter.
+        while columns and columns[-1] in (None, ""):
+            columns.pop()
+        fields["choices"] = columns
     elif isinstance(choices, str) and choices.lstrip().startswith("["):  # a table's cell
         try:
             fields["choices"] = json.loads(choices)

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, final, get_args
 
 from steersman.engines import Engine
@@ -97,7 +98,8 @@ class BehaviourTask:
             No stand for themselves and keep their order.
 
     Raises:
-        InputError: for an unknown form or order, or an item whose two sides are not one question with two answers.
+        InputError: for an unknown form or order, an item whose two sides are not one question with two answers, or an
+            option of several lines.
     """
 
     items: Sequence[Pair]
@@ -229,9 +231,13 @@ def _read(item: Pair) -> Asked:
             f"expected item {item.id} as one question with two different answers, got "
             f"{item.positive.completion!r} and {item.negative.completion!r}; read the file with behaviour_pairs"
         )
-    options = tuple((match["letter"], match["text"]) for match in _OPTION.finditer(question))
+    found = list(_OPTION.finditer(question))
+    options = tuple((match["letter"], match["text"]) for match in found)
     if not {matching, other} <= {letter for letter, _ in options}:
         options = ()
+    elif any(question[one.end() : two.start()].strip() for one, two in pairwise(found)):
+        # Exchanged line by line, the rest of an option would stay behind under the other letter.
+        raise InputError(f"expected item {item.id} with every option on a line of its own, got one of several lines")
     return Asked(question, matching, other, options)
 
 
