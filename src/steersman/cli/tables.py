@@ -112,7 +112,7 @@ def _agreement(kappas: Sequence[Row]) -> Table:
             str(row["unscored"]),
             "" if row["agreement"] is None else f"{row['agreement']:.1%}",
             "undefined" if kappa is None else f"{kappa:.2f}",
-            "" if kappa is None else f"{row['low']:.2f} to {row['high']:.2f}",
+            "" if row.get("low") is None else f"{row['low']:.2f} to {row['high']:.2f}",
         )
     return table
 

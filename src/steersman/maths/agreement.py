@@ -41,7 +41,8 @@ def cohen_kappa(
 
     Formula: `(p - e) / (1 - e)`, with p the share of texts on which they agree and e what two judges with these rates
     of yes would agree on by chance. Where one judge is constant and the other is not, it is 0 whatever they say; where
-    both are constant, also at opposite answers, it is left undefined here.
+    both are constant, also at opposite answers, it is left undefined here. Where either is constant there is no
+    interval: resampling would say 0 to 0 of a judge that was never seen to say the other thing.
 
     The interval is the percentile bootstrap over texts, of the resamples in which kappa is defined; a perfect agreement
     has the interval [1, 1], which says nothing of the texts not seen.
@@ -69,6 +70,8 @@ def cohen_kappa(
     kappa = float(_kappas(cells[None])[0])
     if np.isnan(kappa):
         return Agreement(n, agreement, None, None, None)
+    if {cells[2] + cells[3], cells[1] + cells[3]} & {0, n}:
+        return Agreement(n, agreement, kappa, None, None)
     # Only how many texts fall into each of the four cells matters, and resampling texts makes that multinomial.
     drawn = _kappas(np.random.default_rng(seed).multinomial(n, cells / n, size=resamples).astype(np.float64))
     low, high = np.quantile(drawn[~np.isnan(drawn)], [(1 - level) / 2, (1 + level) / 2])

@@ -262,7 +262,7 @@ def _options_behind(
         for option, tail in enumerate(each)
     }
     longer = sorted((key for key in values if len(tails[key[0]][key[1]]) > 1), key=lambda key: _length(tails, key))
-    kept = cache_of(output) if longer else None
+    kept: Any = cache_of(output) if longer else None
     for group in _alike(longer, [_length(tails, key) for key in longer]):
         index = torch.tensor([row for row, _ in group])
         # Every group behind a copy: a pass leaves its own tokens in the cache.
