@@ -36,6 +36,7 @@ def arm(name, hits, loss=0.0, coefficient=0.3, seed=None):
         ((10, 0.0), (40, 0.0), "The vector loses to the prompt: refusals -50.0 points [-", -1),
         ((40, 0.0), (10, 0.0), "The vector beats the prompt: refusals +50.0 points [+", 1),
         ((20, 0.0), (21, 0.0), "Vector and prompt cannot be told apart at this n: refusals -1.7 points [-", 0),
+        ((20, 0.0), (20, 0.5), "costs less than the prompt; what they gain cannot be told apart at this n: refus", 1),
         ((20, 0.5), (20, 0.0), "The vector loses to the prompt: refusals +0.0 points [-", -1),
         ((40, 0.5), (10, 0.0), "each win: the vector on refusals, the prompt on task loss (refusals +50.0 points", 0),
     ],

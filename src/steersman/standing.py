@@ -140,6 +140,9 @@ def against_prompt(
         )
     if lost:
         return Standing(f"The vector loses to the prompt: {listed}.", -1, margins)
+    if won and not margins[0].ahead.sign:
+        words = "The vector costs less than the prompt; what they gain cannot be told apart at this n"
+        return Standing(f"{words}: {listed}.", 1, margins)
     if won:
         return Standing(f"The vector beats the prompt: {listed}.", 1, margins)
     return Standing(f"Vector and prompt cannot be told apart at this n: {listed}.", 0, margins)
