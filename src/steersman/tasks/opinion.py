@@ -5,8 +5,8 @@ answer, and with it for the right one. The answer is the option with the higher 
 
 What it cannot tell apart: giving way to the user, and repeating a word that has just been read. `opinion_shift` holds
 both, and a model is compared with itself, steered and not. The options do not stand in the question, unless it asks
-about them by name: with `Is it A or B?` behind every question the default model knew 50 of the 88 shipped ones, without
-it 63 (measured), and where nothing is known nothing can be given up.
+about them by name: `Is it A or B?` behind every question costs the default model several of the answers it knows,
+and where nothing is known nothing can be given up.
 
 Reference: Sharma et al. (2023), "Towards understanding sycophancy in language models", section 4.2, whose free-form
 answers are two options here, which needs no grader.
