@@ -9,10 +9,13 @@ from steersman.errors import InputError
 from steersman.evaluation import Measured
 from steersman.judges.judge import Exchange, Judge, Metric, Verdict
 from steersman.maths.agreement import cohen_kappa
-from steersman.tasks import Outcome
+from steersman.tasks import CoherenceTask, CompletionTask, Outcome, Task
 
 BUILT_IN = {"refusal_rate": "refusal_by_phrases", "disclaimer_rate": "disclaimer_by_phrases"}
 """What completion tasks measure themselves, as the judge it is."""
+
+COMPLETING = (CompletionTask, CoherenceTask)
+"""The tasks whose outcomes hold a completion."""
 
 
 def judged(
@@ -54,6 +57,19 @@ def judged(
             metrics += (Metric(f"unscored_by_{judge.name}", "rate", "share of texts that the judge left unscored"),)
         measured = [_with(each, judge, metrics, verdicts, concept) for each in measured]
     return list(measured)
+
+
+def check_judgeable(tasks: Sequence[Task]) -> None:
+    """Return when at least one task lets the model write something, which alone a judge can read.
+
+    Raises:
+        InputError: when none does.
+    """
+    if not any(isinstance(task, COMPLETING) for task in tasks):
+        raise InputError(
+            f"expected a task that completes prompts for a judge to read, got {', '.join(task.name for task in tasks)}; "
+            "choose refusal, over-refusal, helpfulness or coherence"
+        )
 
 
 def exchange_of(outcome: Outcome, concept: str | None = None) -> Exchange | None:

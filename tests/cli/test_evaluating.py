@@ -109,6 +109,7 @@ def said(done):
         (["--random-seeds", "-1"], "'--random-seeds'"),
         (["--judge", "oracle"], "expected a judge as phrases, .* got 'oracle'"),
         (["--judge", "phrases:strict"], "phrases is how phrases is written"),
+        (["--task", "fluency", "--judge", "phrases"], "expected a task that completes prompts .*, got fluency"),
         (["--judge", "phrases", "--judge", "phrases"], "expected judges with different names, got phrases twice"),
         (["--judge", "odds", "--judge", "odds=phrases"], "expected judges with different names, got odds twice"),
         (["--judge", f"openai:small@{NO_MODEL}", "--judge-prices", "1"], "expected two --judge-prices"),

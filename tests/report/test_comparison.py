@@ -76,6 +76,15 @@ def test_planted_differences_are_found_where_they_were_planted(tmp_path):
     assert "| steered, 0.3 of the residual norm at resid_post.3 | 33 % | 58 % | +25.0 points (" in table
 
 
+@pytest.mark.parametrize(("items", "clear"), [(5, False), (6, True)])
+def test_fewer_than_six_items_are_no_finding(tmp_path, items, clear):
+    # All moved by the same amount: the interval has no width, and two in 2 ** items sign patterns are as far from zero.
+    first, second = run(tmp_path / "a", items=range(items)), run(tmp_path / "b", items=range(items), shift=-0.25)
+    mean = by_key(compare_runs(first, second))[MEAN.name, "steered"]
+    assert mean.difference.sign == -1
+    assert mean.clear is clear
+
+
 def test_swapped_runs_differ_the_other_way(tmp_path):
     first, second = run(tmp_path / "a"), run(tmp_path / "b", gained=9)
     there, back = compare_runs(first, second), compare_runs(second, first)

@@ -12,12 +12,14 @@ from steersman.cli.judging import Judging, judges_named
 from steersman.cli.measures import Measuring
 from steersman.cli.options import assignments, numbers, one_of
 from steersman.cli.places import check_writable, sites_at
-from steersman.cli.planning import source_named
+from steersman.cli.planning import source_named, usual_coefficient
 from steersman.direction import Direction
+from steersman.edits import Add
 from steersman.engines import Engine
 from steersman.errors import FileError, InputError
 from steersman.files import said_plainly
 from steersman.judges import Judge
+from steersman.judging import check_judgeable
 from steersman.model.generate import Sampling
 from steersman.plan import Plan
 from steersman.prompts import Contrast, content_hash
@@ -75,7 +77,7 @@ def asked_for(options: Measuring, grid: Sequence[float] | None, single: str | No
     if isinstance(held, Direction):
         held = sites_at(held, options.layer)
     arms = Arms(
-        grid=grid or [0.3 if isinstance(held, Direction) else 1.0],
+        grid=grid or [_usual(held, options)],
         unit=options.unit or "norm",
         span=options.span or "all",
         system=options.prompt_arm,
@@ -89,6 +91,8 @@ def asked_for(options: Measuring, grid: Sequence[float] | None, single: str | No
     check_arms(held, arms)
     tasks = own + _harness(options)
     aims_of(tasks, options.gain)
+    if options.judge:
+        check_judgeable(tasks)
     judges = judges_named(
         Judging(
             options.judge or (),
@@ -123,6 +127,13 @@ def asked_for(options: Measuring, grid: Sequence[float] | None, single: str | No
         options.seed,
         options.as_json,
     )
+
+
+def _usual(held: Direction | Plan, options: Measuring) -> float:
+    """Return the coefficient where none was given; of a plan its own, times 1."""
+    if isinstance(held, Plan):
+        return 1.0
+    return usual_coefficient(held, Add(), options.unit or "norm", options.span or "all")
 
 
 def _task_options(options: Measuring) -> TaskOptions:

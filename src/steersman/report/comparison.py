@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from steersman.errors import DataError, FileError, InputError
-from steersman.maths.statistics import Estimate, paired_difference
+from steersman.maths.significance import sign_flip
+from steersman.maths.statistics import LEVEL, Estimate, paired_difference
 from steersman.report.metrics import metric_for
 from steersman.report.reading import read_run
 from steersman.report.tables import setting_label
@@ -39,6 +40,7 @@ class Change:
         after: in the second.
         difference: second less first, paired, with its 95 % bootstrap interval and n.
         moved: items whose number is not the same in both.
+        p: two-sided p-value of the sign-flip test on the paired differences.
     """
 
     task: str
@@ -50,11 +52,15 @@ class Change:
     after: float
     difference: Estimate
     moved: int
+    p: float
 
     @property
     def clear(self) -> bool:
-        """Whether the interval of the difference leaves out zero."""
-        return self.difference.low > 0 or self.difference.high < 0
+        """Whether the interval of the difference leaves out zero, and the sign-flip test finds a difference as well.
+
+        A bootstrap of a few items knows only those: the test keeps fewer than six from being called a finding.
+        """
+        return self.difference.sign != 0 and self.p <= 1 - LEVEL
 
     @property
     def label(self) -> str:
@@ -179,6 +185,7 @@ def _changes(
                 sum(news) / len(news),
                 paired_difference(news, olds, seed),
                 sum(old != new for old, new in pairs),
+                sign_flip([new - old for old, new in pairs], seed),
             )
         )
     return found

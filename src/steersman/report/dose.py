@@ -38,7 +38,7 @@ def dose_charts(run: Run) -> list[Chart]:
         panels = tuple(
             _panel(run, unit, metric)
             for metric in metrics_in(run.results)
-            if over_coefficients(run, metric, "steered", unit)
+            if not metric.detail and over_coefficients(run, metric, "steered", unit)
         )
         if panels:
             charts.append(

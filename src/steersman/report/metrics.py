@@ -48,6 +48,14 @@ class Metric:
         """Task and metric, the key of a group of rows."""
         return self.task, self.name
 
+    @property
+    def detail(self) -> bool:
+        """Whether it is one of several measures of coherence beside a task's own question, for those who look closer."""
+        return self.name in _DETAILS and self.task != "coherence"
+
+
+_DETAILS = {"completion_min_logprob", "repetition", "distinct_1", "distinct_2", "distinct_3"}
+
 
 def _disclaimers(task: str, what: str, better: Literal["higher", "lower", ""]) -> Metric:
     meaning = (
