@@ -61,6 +61,8 @@ class FakeEngine:
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
+        entropy: bool = False,
+        echo: bool = False,
     ) -> list[Score]:
         heads = [prompts] * len(completions) if isinstance(prompts, str) else list(prompts)
         each = _each(plans, len(heads))

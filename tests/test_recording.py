@@ -63,7 +63,9 @@ def test_layers_are_named_in_every_way(llama):
     ]
 
 
-@pytest.mark.parametrize("span", ["end", "after_instruction", "first(2)", "positions(1,2)", "last-bos", "mean"])
+@pytest.mark.parametrize(
+    "span", ["end", "after_instruction", "first(2)", "positions(1,2)", "positions(-2)", "last-bos", "mean"]
+)
 def test_spans_are_averages_over_their_tokens(span):
     model = tiny_model("llama", chat=True)
     held = record(model, PAIRS, span=span, layers=[1])
@@ -76,6 +78,7 @@ def test_spans_are_averages_over_their_tokens(span):
             "after_instruction": rows[len(head) - 2 :],
             "first(2)": rows[:2],
             "positions(1,2)": rows[1:3],
+            "positions(-2)": rows[len(head) - 2 : len(head) - 1],
             "last-bos": rows[len(head) - 1 : len(head)],
             "mean": rows,
         }[span]

@@ -14,7 +14,7 @@ batches = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, 
 spans = st.one_of(
     st.tuples(st.sampled_from(SPANS), st.just(()), st.booleans()),
     st.tuples(st.just("first"), st.tuples(st.integers(1, 9)), st.booleans()),
-    st.tuples(st.just("positions"), st.lists(st.integers(0, 12), min_size=1).map(tuple), st.booleans()),
+    st.tuples(st.just("positions"), st.lists(st.integers(-4, 12), min_size=1).map(tuple), st.booleans()),
 )
 # Where a text ends, a pass that holds only its beginning cannot know.
 foreseen = spans.filter(lambda parts: parts[0] != "end")
@@ -44,6 +44,10 @@ def selected(span, rows, side, suffix=0, begins=None):
     return [row[kept].tolist() for row, kept in zip(where, mask, strict=True)]
 
 
+def _negative(numbers):
+    return [number for number in numbers if number < 0]
+
+
 def defined(span, prompt, completion, suffix):
     """The positions that a span's words name, written down one by one."""
     text = range(prompt + completion)
@@ -56,7 +60,7 @@ def defined(span, prompt, completion, suffix):
         "completion": range(prompt, prompt + completion),
         "after_instruction": [place for place in text if place >= prompt - suffix],
         "first": [place for place in text if span.numbers and place < span.numbers[0]],
-        "positions": [place for place in text if place in span.numbers],
+        "positions": [place for place in text if place in span.numbers or place - prompt in _negative(span.numbers)],
     }[span.name]
     return [place for place in chosen if span.bos or place != 0]
 
@@ -209,7 +213,9 @@ def test_an_unknown_span_is_refused(text):
         ("first(999999999999999999999)", r"expected first\(k\) with k of at least 1"),
         (f"first({'9' * 5000})", "expected whole numbers with commas between them"),
         ("first(1 2)", "expected whole numbers with commas between them"),
-        ("first(-3)", "expected a span among"),
+        ("first(-3)", r"expected first\(k\) with k of at least 1"),
+        ("first(1-2)", "expected whole numbers with commas between them"),
+        ("positions(-999999999999999999999)", "expected at least one 0-based position"),
         ("positions", "expected at least one 0-based position"),
         ("positions()", "expected at least one 0-based position"),
         ("positions(999999999999999999999)", "expected at least one 0-based position"),

@@ -287,7 +287,7 @@ def shuffled_source(
     if isinstance(source, Plan):
         return _replaced(source, lambda step, vector: _scaled(fitted[step.site], vector))
     vectors = {site: _scaled(fitted[site], vector) for site, vector in source.vectors.items()}
-    return replace(source, vectors=vectors, method=f"{source.method}, labels shuffled", diagnostics={})
+    return replace(source, vectors=vectors, method=f"{source.method}, labels shuffled", diagnostics={}, ranges=())
 
 
 def _replaced(plan: Plan, new: Callable[[Step, Vector], Vector]) -> Plan:
@@ -296,6 +296,7 @@ def _replaced(plan: Plan, new: Callable[[Step, Vector], Vector]) -> Plan:
             step,
             vector=new(step, step.vector),
             second=None if step.second is None else new(step, step.second),
+            ranges=(),
         )
         for step in plan
     )
@@ -324,7 +325,7 @@ def _unsigned(step: Step) -> bool:
 
 def _turned(step: Step) -> Step:
     if isinstance(step.edit, Clamp):
-        return replace(step, vector=-step.vector)
+        return replace(step, vector=-step.vector, ranges=())
     return replace(step, coefficient=-step.coefficient)
 
 

@@ -8,6 +8,7 @@ import torch
 from steersman.activations import Origin
 from steersman.errors import InputError, MismatchError
 from steersman.maths.geometry import length, permuted_like, random_like, unit
+from steersman.range import Range, Slider
 from steersman.shapes import Vector
 from steersman.where import POINTS, Point, Site, layer_at
 
@@ -23,9 +24,13 @@ class Direction:
         origin: the model and the data.
         method: how it was fitted.
         diagnostics: figures of the fit by site, such as `{"separation": {site: auroc}}`.
+        ranges: the coefficients that a selection found to be of use, at most one per site, sign, unit, edit, span and
+            sites beside it.
+            Whatever makes another vector drops them.
 
     Raises:
-        InputError: for no vector, or one that is not finite or has no length.
+        InputError: for no vector, or one that is not finite or has no length; for a range elsewhere, or two of one
+            kind.
         MismatchError: when widths, depths or sites do not belong together.
     """
 
@@ -34,6 +39,7 @@ class Direction:
     origin: Origin
     method: str
     diagnostics: Mapping[str, Mapping[Site, float]] = field(default_factory=dict[str, Mapping[Site, float]])
+    ranges: tuple[Range, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot steer."""
@@ -56,6 +62,12 @@ class Direction:
             # Such that a float32 vector of that length, and the square of it, are numbers.
             if not 1e-15 <= self.norms[site] <= 1e15:
                 raise InputError(f"expected a positive residual norm at {site}, got {self.norms[site]}")
+        keys = [each.key for each in self.ranges]
+        for each in self.ranges:
+            if foreign := [site for site in each.sites if site not in self.vectors]:
+                raise InputError(f"expected ranges at the direction's sites, got one at {foreign[0]}")
+            if keys.count(each.key) > 1:
+                raise InputError(f"expected one range of a kind at {each.site}, got two of sign {each.sign}")
 
     def __repr__(self) -> str:
         shown = ", ".join(map(str, self.sites[:4])) + (f", ... {len(self.sites)} sites" if len(self.sites) > 4 else "")
@@ -87,7 +99,49 @@ class Direction:
                 name: {site: values[site] for site in sites if site in values}
                 for name, values in self.diagnostics.items()
             },
+            ranges=tuple(each for each in self.ranges if set(each.sites) <= set(sites)),
         )
+
+    def with_ranges(self, *ranges: Range) -> "Direction":
+        """Return the direction with some ranges before those it has, in place of those of the same kind.
+
+        Where nobody says a place, commands take that of the first range that recommends something: what was found last.
+
+        Raises:
+            InputError: for a range at a site that the direction does not hold, or two of one kind.
+        """
+        new = {each.key for each in ranges}
+        return replace(self, ranges=(*ranges, *(each for each in self.ranges if each.key not in new)))
+
+    def range_for(
+        self,
+        site: Site,
+        sign: int,
+        unit: str = "norm",
+        edit: str = "add",
+        span: str = "all",
+        *,
+        beside: Sequence[Site] = (),
+    ) -> Range | None:
+        """Return the range at a site, in the unit asked for; None where none is known.
+
+        Args:
+            site: where.
+            sign: 1 or -1.
+            unit: `norm` or `raw`; what is known in the other one is converted.
+            edit: as `plan.edit_words` says it.
+            span: the tokens that are steered.
+            beside: other sites that are steered at the same time.
+        """
+        wanted = (site, sign, edit, span, tuple(sorted(beside)))
+        known = [each for each in self.ranges if (each.site, each.sign, each.edit, each.span, each.beside) == wanted]
+        for each in known:
+            if each.unit == unit:
+                return each
+        for each in known:
+            if each.convertible:
+                return each.converted(self.norms[site], length(self.vectors[site]))
+        return None
 
     def moved(self, layer: int, norm: float) -> "Direction":
         """Return a one-site direction set to act at another layer than it was read at: the explicit word for it.
@@ -107,6 +161,7 @@ class Direction:
             norms={site: norm},
             method=f"{self.method}, moved from {self.sites[0]}",
             diagnostics={},
+            ranges=(),
         )
 
     def everywhere(self, points: Sequence[Point] = ("resid_pre", "attn_out", "mlp_out")) -> "Direction":
@@ -131,6 +186,7 @@ class Direction:
             norms=dict.fromkeys(sites, norm),
             method=f"{self.method}, everywhere from {self.sites[0]}",
             diagnostics={},
+            ranges=(),
         )
 
     def masked(self, count: int = 2, *, dimensions: Sequence[int] | None = None) -> "Direction":
@@ -156,7 +212,8 @@ class Direction:
             vectors[site] = vector.clone()
             vectors[site][chosen] = 0.0
         words = f"largest {count}" if dimensions is None else ", ".join(map(str, dimensions))
-        return replace(self, vectors=vectors, method=f"{self.method}, coordinates masked: {words}", diagnostics={})
+        method = f"{self.method}, coordinates masked: {words}"
+        return replace(self, vectors=vectors, method=method, diagnostics={}, ranges=())
 
     def random(self, seed: int) -> "Direction":
         """Return random vectors of equal norm at the same sites: the control.
@@ -169,6 +226,7 @@ class Direction:
             vectors={site: random_like(vector, _draw(seed, site)) for site, vector in self.vectors.items()},
             method=f"random of equal norm, seed {seed}",
             diagnostics={},
+            ranges=(),
         )
 
     def permuted(self, seed: int) -> "Direction":
@@ -184,7 +242,39 @@ class Direction:
             vectors={site: permuted_like(vector, _draw(seed, site)) for site, vector in self.vectors.items()},
             method=f"coordinates permuted, seed {seed}",
             diagnostics={},
+            ranges=(),
         )
+
+    def recommendation(self, unit: str = "norm", edit: str = "add", span: str = "all") -> Range | None:
+        """Return the range whose recommendation to take where nobody gave a coefficient; None where there is none.
+
+        Of both signs the positive one is taken, which is what a direction was fitted for. At several sites it is what
+        was recommended for all of them together.
+
+        Args:
+            unit: of the range.
+            edit: as `plan.edit_words` says it.
+            span: the tokens that are steered.
+        """
+        site, *beside = self.sites
+        found = (self.range_for(site, sign, unit, edit, span, beside=beside) for sign in (1, -1))
+        return next((each for each in found if each is not None and each.recommended is not None), None)
+
+    def slider(self, unit: str = "norm", edit: str = "add", span: str = "all") -> Slider:
+        """Return between which coefficients a slider goes, and where it starts; see `Slider.between`.
+
+        Args:
+            unit: of the coefficients.
+            edit: as `plan.edit_words` says it.
+            span: the tokens that are steered.
+
+        Raises:
+            InputError: when the direction has several sites.
+        """
+        vector, norm = self._only("draw a slider for")
+        usual = Slider.usual(unit, edit, norm, length(vector))
+        sides = (self.range_for(self.sites[0], sign, unit, edit, span) for sign in (1, -1))
+        return Slider.between(*sides, usual=usual)
 
     def _only(self, verb: str) -> tuple[Vector, float]:
         if len(self.vectors) != 1:

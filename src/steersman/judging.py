@@ -67,8 +67,8 @@ def check_judgeable(tasks: Sequence[Task]) -> None:
     """
     if not any(isinstance(task, COMPLETING) for task in tasks):
         raise InputError(
-            f"expected a task that completes prompts for a judge to read, got {', '.join(task.name for task in tasks)}; "
-            "choose refusal, over-refusal, helpfulness or coherence"
+            "expected a task that completes prompts for a judge to read, got "
+            f"{', '.join(task.name for task in tasks)}; choose refusal, over-refusal, helpfulness or coherence"
         )
 
 

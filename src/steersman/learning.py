@@ -128,7 +128,8 @@ def optimise(
         for parameter in tracked:
             parameter.requires_grad_(True)
     learned = average.mean.float()
-    return replace(start, vectors={site: learned}, method=f"optimised from {start.method}", diagnostics={})
+    method = f"optimised from {start.method}"
+    return replace(start, vectors={site: learned}, method=method, diagnostics={}, ranges=())
 
 
 def _rounds(examples: Sequence[Example], size: int, order: random.Random) -> Iterator[list[Example]]:

@@ -13,6 +13,7 @@ from steersman.edits import Add, Edit
 from steersman.errors import InputError, MismatchError
 from steersman.gates import Gate
 from steersman.maths.geometry import cosine, length
+from steersman.range import Range
 from steersman.shapes import Float, Tensor, Vector
 from steersman.where import Site, Span
 
@@ -38,6 +39,7 @@ class Step:
         depth: number of decoder blocks of that model.
         second: `[d]`, the second direction of a planar edit.
         gate: acts only where it fires; always, where there is none.
+        ranges: what is known of good coefficients, in `unit`, at most one per sign. No part of what the step does.
     """
 
     site: Site
@@ -50,6 +52,7 @@ class Step:
     depth: int
     second: Float[Tensor, "e"] | None = None
     gate: Gate | None = None
+    ranges: tuple[Range, ...] = ()
 
     def check(self) -> None:
         """Return when the edit can take the coefficient, has its second direction, and the gate reads early enough.
@@ -153,7 +156,9 @@ class Plan:
             vector = direction.units(site).to(torch.float32) * direction.norms[site] if unit == "norm" else raw
             other = None if second is None else second.at(site).vectors[site].to(torch.float32)
             width, depth = direction.origin.width, direction.origin.depth
-            step = Step(site, vector, edit or Add(), tokens, coefficient, unit, width, depth, other, gate)
+            how = edit or Add()
+            ranges = _ranges(direction, site, unit, how, tokens)
+            step = Step(site, vector, how, tokens, coefficient, unit, width, depth, other, gate, ranges)
             step.check()
             steps.append(step)
         object.__setattr__(self, "steps", tuple(steps))
@@ -222,6 +227,23 @@ class Plan:
                 content.update(step.what + repr(step.coefficient).encode())
         return content.hexdigest()
 
+    def beyond(self, *others: "Plan") -> list[str]:
+        """Return a sentence for every site where coefficients lie beyond what is known to leave coherent text.
+
+        Args:
+            others: further plans, such as those of a sweep; what they have in common is said once.
+
+        Nothing is said where no range is known. What was found at a site alone is said of plans with more sites as
+        well, which end coherence earlier if anything.
+        """
+        found: dict[Range, list[float]] = {}
+        for step in (step for plan in (self, *others) for step in plan):
+            for each in step.ranges:
+                # What was found at several sites together is said once, of the first.
+                first = replace(each, site=each.sites[0], beside=each.sites[1:])
+                found.setdefault(first, []).append(step.coefficient)
+        return [sentence for each, values in found.items() if (sentence := each.beyond(*values))]
+
     def describe(self) -> list[dict[str, Any]]:
         """Return the steps as plain data for tables and logs (without the vectors' numbers)."""
         return [
@@ -236,6 +258,28 @@ class Plan:
             }
             for step in self.steps
         ]
+
+
+def edit_words(edit: Edit) -> str:
+    """Return an edit's name with its settings, such as `add` or `clamp(value=0.2, side=both)`; a range's `edit`."""
+    settings = ", ".join(f"{name}={value}" for name, value in _settings(edit).items() if name != "edit")
+    return f"{edit.name}({settings})" if settings else edit.name
+
+
+def _ranges(direction: Direction, site: Site, unit: str, edit: Edit, span: Span) -> tuple[Range, ...]:
+    """Return what is known of a step's coefficients: found at the same sites, else at this one alone.
+
+    What breaks the text at one site breaks it with more besides.
+    """
+    if not direction.ranges:
+        return ()
+    beside = [other for other in direction.sites if other != site]
+    found: list[Range] = []
+    for sign in (1, -1):
+        how = (site, sign, unit, edit_words(edit), str(span))
+        known = direction.range_for(*how, beside=beside) or direction.range_for(*how)
+        found += [known] if known else []
+    return tuple(found)
 
 
 def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ SPANS: tuple[SpanName, ...] = ("all", "prompt", "generated", "completion", "afte
 """The spans that need no numbers; `first(k)` and `positions(0,3)` are the others."""
 
 _SITE = re.compile(r"(?P<point>[a-z_]+)\.(?P<layer>[0-9]{1,6})(?:\.(?P<head>[0-9]{1,6}))?")
-_SPAN = re.compile(r"(?P<name>[a-z_]+)(?:\((?P<numbers>[0-9, ]*)\))?(?P<bos>-bos)?")
+_SPAN = re.compile(r"(?P<name>[a-z_]+)(?:\((?P<numbers>[0-9, -]*)\))?(?P<bos>-bos)?")
 LARGEST = 1_000_000_000
 """No text is longer, tokens."""
 
@@ -162,7 +162,8 @@ class Span:
             `last`, the prompt's last token; `end`, the text's last token (for recording only: while a text is being
             written, nobody knows its end); `first`, the first `numbers[0]` tokens of the text; `positions`, those
             listed.
-        numbers: how many for `first`; the absolute positions, 0-based, for `positions`.
+        numbers: how many for `first`; the absolute positions, 0-based, for `positions`. Negative ones count from the
+            prompt's end: -1 is the prompt's last token.
         bos: whether the beginning-of-sequence token may belong. Where false, a first token that is one is left out.
 
     Raises:
@@ -183,8 +184,11 @@ class Span:
         if self.name == "first" and not (len(self.numbers) == 1 and 1 <= self.numbers[0] <= LARGEST):
             raise InputError(f"expected first(k) with k of at least 1, got {self}")
         if self.name == "positions":
-            if not self.numbers or min(self.numbers) < 0 or max(self.numbers) > LARGEST:
-                raise InputError(f"expected at least one 0-based position, as in positions(0,3), got {str(self)[:80]}")
+            if not self.numbers or max(map(abs, self.numbers)) > LARGEST:
+                raise InputError(
+                    "expected at least one 0-based position, as in positions(0,3), or one counted from the prompt's "
+                    f"end, as in positions(-1), got {str(self)[:80]}"
+                )
             object.__setattr__(self, "numbers", tuple(sorted(set(self.numbers))))
         elif self.name != "first" and self.numbers:
             raise InputError(f"expected no numbers with the span {self.name!r}, got {self.numbers[:10]}")
@@ -192,6 +196,11 @@ class Span:
     def __str__(self) -> str:
         numbers = f"({','.join(map(str, self.numbers))})" if self.numbers else ""
         return f"{self.name}{numbers}{'' if self.bos else '-bos'}"
+
+    @property
+    def from_end(self) -> bool:
+        """Whether it lists tokens by their distance from the prompt's end."""
+        return self.name == "positions" and min(self.numbers) < 0
 
     @staticmethod
     def parse(text: "str | Span") -> "Span":
@@ -257,7 +266,8 @@ class Span:
         elif self.name == "first":
             chosen = real & (positions < self.numbers[0])
         elif self.name == "positions":
-            chosen = torch.isin(positions, torch.tensor(self.numbers, device=positions.device))
+            numbers = torch.tensor(self.numbers, device=positions.device)
+            chosen = real & (torch.isin(positions, numbers) | torch.isin(positions - lengths, numbers[numbers < 0]))
         elif self.name == "all":
             chosen = real
         else:

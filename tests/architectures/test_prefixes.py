@@ -76,6 +76,12 @@ def test_rows_with_other_plans_are_read_apart(monkeypatch):
     torch.testing.assert_close(shared, apart, **CLOSE)
 
 
+def test_tokens_counted_from_the_end_are_read_apart(monkeypatch):
+    shared, apart, spent, usual = both(tiny_model("llama"), monkeypatch, plan(1, [1], span="positions(-25,-1)"))
+    assert torch.equal(shared, apart)
+    assert spent == usual
+
+
 def test_under_a_context_of_the_users_nothing_is_shared(monkeypatch):
     model = tiny_model("llama")
     with steer(model, plan(1, [1])):

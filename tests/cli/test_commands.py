@@ -21,6 +21,7 @@ from steersman.version import VERSION
 from tiny import direction
 
 COMMANDS = ("models", "extract", "inspect", "export", "import", "generate", "evaluate", "sweep", "run", "report")
+COMMANDS += ("select",)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_the_example_of_the_help_is_one_that_parses(steersman, command, tmp_path
 def test_help_lists_every_command_and_no_command_shows_it(steersman):
     done = steersman("--help")
     assert (done.code, done.err) == (0, "")
-    assert all(f"\n  {command} " in done.out for command in COMMANDS)
+    assert all(f"\n  {command} " in done.out for command in (*COMMANDS, "bench"))
     assert "Example: steersman generate" in done.out
     assert steersman() == done
 

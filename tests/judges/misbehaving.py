@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -159,6 +160,19 @@ class Handler(BaseHTTPRequestHandler):
         if mood == "no message":
             return self.send(200, {"choices": [], "content": None})
         made = self.message(self.answer(mood, values))
+        if mood == "drip":
+            content = json.dumps(made).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):  # they hang up
+                for byte in content:
+                    self.wfile.write(bytes([byte]))
+                    self.wfile.flush()
+                    time.sleep(0.05)
+            return None
         if mood == "cut in the middle":
             content = json.dumps(made).encode()
             self.send_response(200)

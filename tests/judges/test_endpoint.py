@@ -128,9 +128,11 @@ def test_requests_run_side_by_side(tmp_path):
         assert time.monotonic() - begin < 16 * 0.25 / 2
 
 
-def test_a_silent_server_is_given_up(calm):
-    calm.always = {0: "hang"}
-    judge = judge_of(calm, timeout=0.2, patience=Patience(tries=2, first=0.001))
+@pytest.mark.parametrize("mood", ["hang", "drip"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_server_without_an_end_is_given_up(calm, mood, protocol):
+    calm.always = {0: mood}
+    judge = judge_of(calm, protocol, timeout=0.2, patience=Patience(tries=2, first=0.001))
     assert judge.judge([exchange(0)])[0].reason == "no answer within 0.2 s"
     assert calm.asked == {0: 2}
 

@@ -38,7 +38,9 @@ def chosen(span, tokens, prompt, suffix):
         "last": [prompt - 1],
         "after_instruction": range(prompt - suffix, length),
         "first": range(min(numbers[0], length)) if numbers else [],
-        "positions": [number for number in numbers if number < length],
+        "positions": [
+            place for place in range(length) if place in numbers or (place < prompt and place - prompt in numbers)
+        ],
     }[name]
     return [position for position in where if position or not skip]
 

@@ -31,7 +31,7 @@ EDITS = {
     "clamp from above": (Clamp(-0.1, "above"), 1.0),
     "rotate": (Rotate(70), 0.7),
 }
-SPANS = ("all", "all-bos", "prompt", "generated", "after_instruction", "last", "first(3)", "positions(1,4,40)")
+SPANS = ("all", "all-bos", "prompt", "generated", "after_instruction", "last", "first(3)", "positions(-2,1,4,40)")
 POINTS = ("resid_pre", "head", "attn_out", "mlp_out", "resid_post")
 COMBINATIONS = list(itertools.product(EDITS, SPANS, POINTS))
 GATES = (None, "prompt", "token")

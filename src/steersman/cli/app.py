@@ -5,7 +5,7 @@ from typing import Annotated, cast
 
 import typer
 
-from steersman.cli import evaluating, exchanging, inspecting, steering, studying
+from steersman.cli import benching, evaluating, exchanging, inspecting, selecting, steering, studying
 from steersman.cli.console import say, show
 from steersman.errors import InputError, SteersmanError
 from steersman.version import VERSION
@@ -44,6 +44,8 @@ evaluating.register(app)
 studying.register(app)
 exchanging.register(app)
 inspecting.register(app)
+benching.register(app)
+selecting.register(app)
 
 
 def main() -> None:

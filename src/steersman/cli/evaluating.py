@@ -17,6 +17,7 @@ from steersman.cli.console import Bars, counting, say, show, show_json
 from steersman.cli.measures import Measuring, measuring
 from steersman.cli.options import numbers, open_model
 from steersman.cli.places import check_fit
+from steersman.cli.planning import warned
 from steersman.cli.tables import results
 from steersman.cli.words import describe
 from steersman.direction import Direction
@@ -51,7 +52,11 @@ def register(app: typer.Typer) -> None:
 @measuring
 def evaluate(
     coefficient: Annotated[
-        float | None, typer.Option("--coefficient", help="How strongly, in the unit; 0.3 if not given.")
+        float | None,
+        typer.Option(
+            "--coefficient",
+            help="How strongly, in the unit; if not given, what the direction's file recommends, else 0.3.",
+        ),
     ] = None,
     *,
     options: Measuring,
@@ -94,6 +99,7 @@ def _measure(asked: Asked, options: Measuring) -> None:
         standings_of = _main_setting(found)
         for note in found.notes:
             say(note)
+        warnings = warned(*(setting.plan for setting in found.settings if setting.arm == "steered"))
         judges = asked.judges(model)
         store = None
         if asked.folder is not None:
@@ -124,10 +130,10 @@ def _measure(asked: Asked, options: Measuring) -> None:
                 "data": {task.name: {"sha256": content_hash(task.items), "n": len(task.items)} for task in asked.tasks},
                 "seeds": {"controls and bootstrap": asked.seed},
             }
-            summary = _summary(asked, found, model, verdict)
+            summary = _summary(asked, found, model, verdict, warnings)
             write_results(asked.folder, report, summary=summary, provenance=record, agreement=kappas)
             page = write_report(asked.folder)
-    _print(asked, report, found, verdict, kappas, page)
+    _print(asked, report, found, verdict, kappas, page, warnings)
 
 
 def _main_setting(found: Comparison) -> Setting:
@@ -156,7 +162,9 @@ def _config(asked: Asked, found: Comparison, model: Model) -> dict[str, Any]:
     }
 
 
-def _summary(asked: Asked, found: Comparison, model: Model, verdict: Sequence[Standing]) -> dict[str, Any]:
+def _summary(
+    asked: Asked, found: Comparison, model: Model, verdict: Sequence[Standing], warnings: Sequence[str]
+) -> dict[str, Any]:
     main, (aim, _) = _main_setting(found), aims_of(asked.tasks, asked.gain)
     return {
         "study": "evaluate",
@@ -165,7 +173,7 @@ def _summary(asked: Asked, found: Comparison, model: Model, verdict: Sequence[St
         "steered": describe(main.plan),
         "gain": {"task": aim.task, "metric": aim.metric, "better": aim.better},
         "verdict": [each.sentence for each in verdict],
-        "notes": list(found.notes),
+        "notes": [*found.notes, *warnings],
         "mode": "free",
         "complete": True,
         "system_prompt": asked.arms.system,
@@ -179,6 +187,7 @@ def _print(
     verdict: Sequence[Standing],
     kappas: Sequence[dict[str, Any]],
     page: Path | None,
+    warnings: Sequence[str],
 ) -> None:
     if asked.as_json:
         show_json(
@@ -189,6 +198,7 @@ def _print(
                 "remarks": list(report.remarks),
                 "agreement": list(kappas),
                 "notes": list(found.notes),
+                "warnings": list(warnings),
                 "verdict": [each.sentence for each in verdict],
                 "report": None if page is None else str(page),
             }

@@ -21,7 +21,7 @@ from steersman.cli.options import (
     open_model,
 )
 from steersman.cli.places import check_fit, check_writable, is_artifact, one_site_at, sites_at
-from steersman.cli.planning import source_named
+from steersman.cli.planning import source_named, warned
 from steersman.direction import Direction
 from steersman.edits import Ablate, Add
 from steersman.errors import InputError
@@ -107,10 +107,13 @@ def export(
         _tell(vars(pushed), f"pushed {pushed.repository}@{pushed.revision[:12]}: {', '.join(pushed.files)}", as_json)
     elif form == "gguf" and destination is not None:
         source = sites_at(held, layer) if isinstance(held, Direction) else held
+        # No coefficient is an error of the export's; 0 is nothing to warn of.
+        warned(source if isinstance(source, Plan) else Plan(source, coefficient=coefficient or 0, unit=unit or "norm"))
         made = export_gguf(source, destination, coefficient=coefficient, unit=unit or "norm", force=force)
         _tell(vars(made), f"{made.path}: {made.words}", as_json)
     elif destination is not None:
         made = _plan(held, coefficient, unit, layer, edit, everywhere) if isinstance(held, Direction) else held
+        warned(made)
         loaded = open_model(model, dtype, device)
         if isinstance(held, Direction):
             check_fit(held, loaded)

@@ -25,7 +25,7 @@ from steersman.cli.options import (
     open_model,
 )
 from steersman.cli.places import check_fit, check_writable
-from steersman.cli.planning import EDITS, Wanted, plan_of, source_named
+from steersman.cli.planning import EDITS, Wanted, plan_of, source_named, warned
 from steersman.cli.words import describe, gate_words, steps_of
 from steersman.errors import InterventionError
 from steersman.files import check_target, save_plan
@@ -45,7 +45,8 @@ Coefficient = Annotated[
     float | None,
     typer.Option(
         "--coefficient",
-        help="How strongly, in the unit; 0.3 for add, may be negative. Of ablate and clamp a share; 1 if not given.",
+        help="How strongly, in the unit; may be negative. If not given, what the direction's file recommends, else 0.3 "
+        "for add. Of ablate and clamp a share; 1 if not given.",
     ),
 ]
 EditName = Annotated[str | None, typer.Option("--edit", help=f"One of {', '.join(EDITS)}; add if not given.")]
@@ -113,6 +114,7 @@ def generate(
     )  # fmt: skip
     held = source_named(direction, plan, asdict(wanted))
     made = held if isinstance(held, Plan) else plan_of(held, wanted)
+    warnings = warned(made)
     sampling = Sampling(max_new_tokens, temperature, seed=seed)
     if save:
         check_target(save, force=force)
@@ -126,7 +128,7 @@ def generate(
     if save:
         save_plan(made, save, force=force)
         say(f"plan: {save}")
-    present(prompts, rows, made, describe(made, toward.name if toward else ""), as_json)
+    present(prompts, rows, made, describe(made, toward.name if toward else ""), as_json, warnings)
 
 
 def completed(
@@ -150,14 +152,19 @@ def completed(
 
 
 def present(
-    prompts: Sequence[str], rows: Sequence[tuple[Generation, Generation]], plan: Plan, words: str, as_json: bool
+    prompts: Sequence[str],
+    rows: Sequence[tuple[Generation, Generation]],
+    plan: Plan,
+    words: str,
+    as_json: bool,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Print the completions beside each other, and whether a gate let the plan act."""
     if as_json:
-        steps = steps_of(plan)
+        every = {"steps": steps_of(plan), "warnings": list(warnings)}
         show_json(
             [
-                {"prompt": p, "unsteered": a.text, "steered": b.text, "gates": dict(b.gates), "steps": steps}
+                {"prompt": p, "unsteered": a.text, "steered": b.text, "gates": dict(b.gates), **every}
                 for p, (a, b) in zip(prompts, rows, strict=True)
             ]
         )

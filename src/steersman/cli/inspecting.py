@@ -69,11 +69,14 @@ def inspect(
     if plot:
         plot_directions(chosen, plot, force=force)
     if as_json:
-        show_json(_plain(found, facts, together, tokens, plot))
+        known = {name: [each.plain() for each in held.ranges] for name, held in chosen.items()}
+        show_json(_plain(found, facts, together, tokens, plot, known))
         return
     for name, inspection in found.items():
         _print_origin(name, inspection, facts[name])
         show_table(_table(inspection.sites))
+        if chosen[name].ranges:
+            show_table(_ranges(chosen[name]))
         if inspection.warning:
             say(f"warning: {name}: {inspection.warning}")
         for each in tokens.get(name, []):
@@ -159,6 +162,20 @@ def _table(rows: Sequence[SiteFigures]) -> Table:
     return _right(table)
 
 
+def _ranges(direction: Direction) -> Table:
+    """Coefficients that a selection found, signed, a row for each range."""
+    heads = ("range at", "unit", "edit", "span", "onset", "recommended", "alarm", "tried up to")
+    table = Table(*heads, "found by", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for each in direction.ranges:
+        sizes = (each.onset, each.recommended, each.alarm, each.tried)
+        signed = ("-" if size is None else f"{each.sign * size:g}" for size in sizes)
+        sites = ", ".join(map(str, (each.site, *each.beside)))
+        table.add_row(sites, each.unit, Text(each.edit), each.span, *signed, Text(each.reason or "-"))
+    for column in table.columns[4:8]:
+        column.justify = "right"
+    return table
+
+
 def _cosine_table(together: Comparison) -> Table:
     """Cosines of every pair, by site."""
     pairs = [(i, j) for i in range(len(together.names)) for j in range(i)]
@@ -199,6 +216,7 @@ def _plain(
     together: Comparison | None,
     tokens: Mapping[str, Sequence[LensTokens]],
     plot: Path | None,
+    ranges: Mapping[str, Sequence[dict[str, Any]]],
 ) -> dict[str, Any]:
     """Return everything as plain data."""
     directions = {
@@ -207,6 +225,7 @@ def _plain(
             "origin": asdict(inspection.origin),
             "file": asdict(facts[name]),
             "sites": [asdict(row) | {"site": str(row.site), "ratio": row.ratio} for row in inspection.sites],
+            "ranges": list(ranges[name]),
             "warning": inspection.warning,
             "tokens": [
                 {"site": str(each.site), "towards": list(each.towards), "away": list(each.away)}

@@ -69,7 +69,10 @@ def check_writable(path: str | Path | None) -> None:
 
 
 def sites_at(direction: Direction, layers: Sequence[str] | None) -> Direction:
-    """Return a direction at what the --layer options name; at the usual layer where nothing was given.
+    """Return a direction at what the --layer options name.
+
+    Where nothing was given, that is where the first range in the direction's file recommends a coefficient, else the
+    usual layer.
 
     Args:
         direction: with the depth that layers are counted in.
@@ -81,7 +84,8 @@ def sites_at(direction: Direction, layers: Sequence[str] | None) -> Direction:
     """
     parts = [part.strip() for text in layers or [] for part in text.split(",")]
     if not parts:
-        return direction.at(usual_layer(direction))
+        known = next((each.sites for each in direction.ranges if each.recommended is not None), None)
+        return direction.at(*known) if known else direction.at(usual_layer(direction))
     if "all" in parts:
         return direction
     places: list[int | Site] = []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from steersman.cli.console import say
 from steersman.cli.options import one_of
 from steersman.cli.places import check_same_model, direction_named, is_artifact, one_site_at, sites_at
 from steersman.direction import Direction
@@ -14,10 +15,11 @@ from steersman.errors import InputError
 from steersman.files import load_plan
 from steersman.gates import Gate
 from steersman.gates.gate import When
-from steersman.plan import Plan
+from steersman.plan import Plan, edit_words
+from steersman.where import Span
 
 EDITS = {"add": 0.3, "add_keeping_norm": 0.3, "ablate": 1.0, "clamp": 1.0, "rotate": 1.0}
-"""The edits, and the coefficient of each where none is given."""
+"""The edits, and the coefficient of each where none is given and the direction's file recommends none."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +88,42 @@ def plan_of(held: Direction, wanted: Wanted) -> Plan:
     if wanted.toward:
         second = direction_named(wanted.toward, "--toward")
         check_same_model(held, second, "--toward")
+    span, unit = wanted.span or "all", wanted.unit or "norm"
     return Plan(
         at,
         edit,
-        span=wanted.span or "all",
-        coefficient=EDITS[name] if wanted.coefficient is None else wanted.coefficient,
-        unit=wanted.unit or "norm",
+        span=span,
+        coefficient=usual_coefficient(at, edit, unit, span) if wanted.coefficient is None else wanted.coefficient,
+        unit=unit,
         second=second,
         gate=_gate(held, at, wanted),
     )
+
+
+def usual_coefficient(at: Direction, edit: Edit, unit: str, span: str) -> float:
+    """Return the coefficient to take where none was given: what the direction's file recommends, and says so.
+
+    Args:
+        at: the direction at its sites.
+        edit: how it steers.
+        unit: of the coefficient.
+        span: the tokens that are steered, as typed.
+    """
+    found = at.recommendation(unit, edit_words(edit), str(Span.parse(span)))
+    if found is None or found.coefficient is None:
+        return EDITS[edit.name]
+    because = f": {found.reason}" if found.reason else ""
+    where = ", ".join(map(str, found.sites))
+    say(f"coefficient {found.coefficient:g} {unit} at {where}, as the direction's file recommends{because}")
+    return found.coefficient
+
+
+def warned(*plans: Plan) -> list[str]:
+    """Return what there is to warn of in the coefficients of some plans, and say it on stderr."""
+    found = Plan().beyond(*plans)
+    for sentence in found:
+        say(f"warning: {sentence}")
+    return found
 
 
 def edit_named(name: str, wanted: Wanted) -> Edit:

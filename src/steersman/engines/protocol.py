@@ -34,6 +34,8 @@ class Engine(Protocol):
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
+        entropy: bool = False,
+        echo: bool = False,
     ) -> list[Score]:
         """Return the completions' log-probabilities, and what else is asked; the prompt `""` scores a plain text."""
         ...

@@ -95,6 +95,7 @@ def bake(
             save_folder(model, config, state, made)
         difference, effect, allowed = compare(model, plan, made, tolerance)
         record = {"version": VERSION, "model": model.name, "revision": model.revision, "steps": plan.describe()}
+        record["ranges"] = [each.plain() for step in plan for each in step.ranges]
         write_json(made / RECORD, record | {"difference": difference, "effect": effect, "tolerance": allowed})
         with said_plainly(target):
             made.chmod(0o755)

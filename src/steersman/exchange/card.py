@@ -12,6 +12,10 @@ _LENGTHS = (
     "Lengths are L2 norms. The residual norm is the mean over the tokens of the fitting texts; a coefficient in `norm` "
     "units is a fraction of it."
 )
+_BEYOND = (
+    "Coefficients: from the onset on the behaviour shows, from the alarm on the text is no longer coherent; `-` is not "
+    "known, or not reached. They are kept in the file, and steersman warns beyond them."
+)
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w.-]+")
 
 
@@ -56,10 +60,7 @@ def card(
     # JSON's strings are YAML's as well, whatever stands in them.
     front = ["tags:", "- steering-vector", "- steersman", "library_name: steersman", f"license: {json.dumps(licence)}"]
     front += [f"base_model: {json.dumps(base)}"] if base else []
-    sites = direction.sites
-    layer = guidance.layer if guidance else sites[len(sites) // 2].layer
-    strength = guidance.coefficient if guidance else 0.3
-    unit = guidance.unit if guidance else "norm"
+    setting = guidance or _recommended(direction) or Guidance(direction.sites[len(direction.sites) // 2].layer, 0.3)
     parts = [
         "---\n" + "\n".join(front) + "\n---",
         f"# {repository.rpartition('/')[2]}",
@@ -81,11 +82,33 @@ def card(
         _sites(direction),
         _LENGTHS,
         "## Use",
-        _usage(repository, filename, layer, strength, unit, base),
+        _usage(repository, filename, setting.layer, setting.coefficient, setting.unit, base),
         "## How strong",
-        guidance.words if guidance and guidance.words else _general(),
+        setting.words or _general(),
     ]
+    if direction.ranges:
+        parts += [_ranges(direction), _BEYOND]
     return "\n\n".join(parts) + "\n"
+
+
+def _recommended(direction: Direction) -> Guidance | None:
+    """Return the first coefficient that the direction's ranges recommend for an addition to a block's output."""
+    for site in (site for site in direction.sites if site == Site(site.layer)):
+        for unit in ("norm", "raw"):
+            found = direction.at(site).recommendation(unit)
+            if found is not None and found.coefficient is not None:
+                return Guidance(site.layer, found.coefficient, unit, _plain(found.reason) or "As a selection found it:")
+    return None
+
+
+def _ranges(direction: Direction) -> str:
+    """Return the table of ranges, coefficients with their signs."""
+    rows: list[tuple[str, ...]] = []
+    for each in direction.ranges:
+        sizes = (each.onset, each.recommended, each.alarm, each.tried)
+        signed = ("-" if size is None else f"{each.sign * size:.4g}" for size in sizes)
+        rows.append((", ".join(map(str, (each.site, *each.beside))), each.unit, each.edit, each.span, *signed))
+    return _table(("site", "unit", "edit", "span", "onset", "recommended", "alarm", "tried up to"), rows)
 
 
 def _opening(direction: Direction, base: str | None) -> str:

@@ -11,7 +11,7 @@ The coefficient is multiplied in, since the format has no place for one; ours is
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,12 @@ from steersman.direction import Direction
 from steersman.edits import Add
 from steersman.errors import FileError, InputError, MismatchError
 from steersman.exchange.reading import ARCHITECTURE, read_control_vector
-from steersman.files import said_plainly, write_bytes
+from steersman.files import ranges_in_text, said_plainly, write_bytes
 from steersman.maths.geometry import length
 from steersman.model.handle import Handle
 from steersman.plan import Plan, Step
 from steersman.prompts import pairs
+from steersman.range import Range
 from steersman.recording import record
 from steersman.shapes import Vector
 from steersman.version import VERSION
@@ -173,7 +174,21 @@ def _metadata(
         held["steersman.revision"] = source.origin.revision
         held["steersman.origin"] = json.dumps(asdict(source.origin), sort_keys=True)
         held["steersman.norms"] = [float(source.norms[Site(layer)]) for layer in sorted(added)]
+        if ranges := _ranges(source, added, coefficient or 0.0):
+            held["steersman.ranges"] = json.dumps([each.plain() for each in ranges], sort_keys=True)
     return held
+
+
+def _ranges(source: Direction, added: Mapping[int, Vector], coefficient: float) -> list[Range]:
+    """Return what is known of good coefficients, in multiples of what the file adds: what llama.cpp scales it by."""
+    found: list[Range] = []
+    for layer, vector in sorted(added.items()):
+        site = Site(layer)
+        for sign in (1, -1):
+            if known := source.range_for(site, sign, "raw"):
+                multiples = known.scaled(length(source.vectors[site]) / length(vector))
+                found.append(replace(multiples, sign=sign if coefficient > 0 else -sign))
+    return found
 
 
 def _target(path: str | Path, force: bool) -> Path:
@@ -275,7 +290,19 @@ def _direction(
         {Site(layer): float(norm) for layer, norm in known.items()},
         origin,
         method,
+        ranges=_stored_ranges(held, model, origin),
     )
+
+
+def _stored_ranges(held: Mapping[str, Any], model: Handle | None, origin: Origin) -> tuple[Range, ...]:
+    """Return the ranges that a file of ours holds; none for a model that they were not found on."""
+    text = held.get("steersman.ranges")
+    return ranges_in_text(text) if isinstance(text, str) and _same(model, origin) else ()
+
+
+def _same(model: Handle | None, origin: Origin) -> bool:
+    """Return whether a file is used on the model that it says it was made for, as far as is known."""
+    return model is None or (bool(origin.revision) and origin.revision == model.revision)
 
 
 def _norms(
@@ -290,8 +317,7 @@ def _norms(
             raise InputError(f"expected a norm for each of the layers {sorted(vectors)}, got {sorted(norms)}")
         return norms, ""
     stored = held.get("steersman.norms")
-    same = model is None or (bool(origin.revision) and origin.revision == model.revision)
-    if isinstance(stored, list) and len(stored) == len(vectors) and same:
+    if isinstance(stored, list) and len(stored) == len(vectors) and _same(model, origin):
         if not all(isinstance(norm, int | float) for norm in stored):
             raise FileError("expected numbers as 'steersman.norms', got others")
         return dict(zip(sorted(vectors), map(float, stored), strict=True)), ""

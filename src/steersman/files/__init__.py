@@ -3,6 +3,7 @@
 from steersman.files.container import Facts, facts_of
 from steersman.files.directions import load_direction, save_direction
 from steersman.files.plans import load_plan, save_plan
+from steersman.files.ranges import range_of, ranges_in_text
 from steersman.files.writing import check_target, said_plainly, write_bytes, write_json, write_text
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "facts_of",
     "load_direction",
     "load_plan",
+    "range_of",
+    "ranges_in_text",
     "said_plainly",
     "save_direction",
     "save_plan",

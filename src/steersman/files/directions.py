@@ -10,6 +10,7 @@ from steersman.activations import Origin
 from steersman.direction import Direction
 from steersman.errors import InputError
 from steersman.files.container import Artifact, blaming, count, field, opened, sealed, site_named
+from steersman.files.ranges import plain_ranges, ranges_in
 from steersman.files.writing import check_target, write_bytes
 from steersman.maths.geometry import length
 from steersman.where import Site, Span
@@ -39,6 +40,7 @@ def save_direction(direction: Direction, path: str | Path, *, force: bool = Fals
             for name, values in direction.diagnostics.items()
         },
         "seed": seed,
+        **plain_ranges(direction.ranges),
     }
     tensors = {str(site): vector for site, vector in direction.vectors.items()}
     write_bytes(target, sealed(KIND, fields, tensors), force=force)
@@ -79,6 +81,7 @@ def _direction(artifact: Artifact) -> Direction:
         origin=origin,
         method=field(header, "method", str),
         diagnostics={name: _numbers(field(diagnostics, name, dict)) for name in diagnostics},
+        ranges=ranges_in(header),
     )
     for site, vector in direction.vectors.items():
         if not length(vector) < float("inf"):

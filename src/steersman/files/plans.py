@@ -6,7 +6,7 @@ the digest it had.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -15,11 +15,12 @@ import torch
 from steersman.edits import EDITS, Edit
 from steersman.errors import InputError, MismatchError
 from steersman.files.container import Artifact, blaming, count, field, opened, sealed, site_named, word
+from steersman.files.ranges import ranges_in
 from steersman.files.writing import check_target, write_bytes
 from steersman.gates import Gate
 from steersman.gates.gate import Measure, When
 from steersman.maths.geometry import length
-from steersman.plan import UNITS, Plan, Step
+from steersman.plan import UNITS, Plan, Step, edit_words
 from steersman.shapes import Vector
 from steersman.where import Site, Span
 
@@ -52,7 +53,8 @@ def save_plan(plan: Plan, path: str | Path, *, force: bool = False) -> Path:
         for role, vector in zip(ROLES, (step.vector, step.second, gate), strict=True):
             if vector is not None:
                 tensors[f"{role}.{index}"] = vector
-    write_bytes(target, sealed(KIND, {"steps": [_record(step) for step in plan]}, tensors), force=force)
+    header = {"steps": [_record(step) for step in plan], **_ranges(plan)}
+    write_bytes(target, sealed(KIND, header, tensors), force=force)
     return target
 
 
@@ -91,6 +93,33 @@ def _record(step: Step) -> dict[str, Any]:
     }
 
 
+def _ranges(plan: Plan) -> dict[str, Any]:
+    """Return what is known of good coefficients, a list for each step: beside the steps, not in them.
+
+    In them, an older steersman would refuse the file for a field that it does not know; so it steers without them.
+    """
+    if not any(step.ranges for step in plan):
+        return {}
+    return {"ranges": [[each.plain() for each in step.ranges] for step in plan]}
+
+
+def _with_ranges(steps: Sequence[Step], header: Mapping[str, Any]) -> list[Step]:
+    """Return the steps with what the header knows of their coefficients."""
+    if "ranges" not in header:
+        return list(steps)
+    lists = field(header, "ranges", list)
+    if len(lists) != len(steps):
+        raise InputError(f"expected a list of ranges for each of {len(steps)} steps, got {len(lists)}")
+    found = [replace(step, ranges=ranges_in({"ranges": records})) for step, records in zip(steps, lists, strict=True)]
+    for step in found:
+        what = (step.site, step.unit, edit_words(step.edit), str(step.span))
+        signs = [each.sign for each in step.ranges]
+        alike = all((each.site, each.unit, each.edit, each.span) == what for each in step.ranges)
+        if len(set(signs)) != len(signs) or not alike:
+            raise InputError(f"expected at most one range of each sign, of what the step at {step.site} does")
+    return found
+
+
 def _plan(artifact: Artifact) -> Plan:
     records = field(artifact.header, "steps", list)
     tensors = dict(artifact.tensors)
@@ -103,7 +132,7 @@ def _plan(artifact: Artifact) -> Plan:
     if tensors:
         raise InputError(f"expected no vectors but those of the steps, got {', '.join(tensors)}")
     _check_unlike(steps)
-    return Plan.of(steps)
+    return Plan.of(_with_ranges(steps, artifact.header))
 
 
 def _check_unlike(steps: Sequence[Step]) -> None:

@@ -7,9 +7,11 @@ what a server says is shown without it.
 import email.utils
 import ipaddress
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
@@ -71,7 +73,8 @@ class Endpoint:
             address where left out.
         key_variable: environment variable that holds the key; `OPENAI_API_KEY` or `ANTHROPIC_API_KEY` where left out.
             A server on this machine needs none.
-        timeout: seconds without a byte from the server after which a request is given up.
+        timeout: seconds without a byte from the server after which a request is given up; and seconds in all that the
+            body of its response may take.
         temperature: 0 is greedy; `None` leaves it out, for models that take none.
         max_tokens: limit of an answer, what a model thinks before it included.
 
@@ -160,7 +163,11 @@ class Connection:
             max_retries=0,  # tries are counted here, and their waits can be interrupted
             timeout=endpoint.timeout,
             # A redirect would carry the key to another host.
-            http_client=library.DefaultHttpxClient(follow_redirects=False, timeout=endpoint.timeout),
+            http_client=library.DefaultHttpxClient(
+                follow_redirects=False,
+                timeout=endpoint.timeout,
+                event_hooks={"response": [partial(_limit, seconds=endpoint.timeout)]},
+            ),
         )
 
     def __repr__(self) -> str:
@@ -256,6 +263,27 @@ def _library(protocol: Protocol) -> Any:
             '`pip install "steersman[judge]"`'
         ) from error
     return library
+
+
+def _limit(response: Any, seconds: float) -> None:
+    """Give up a response whose body takes too long: a server that sends byte after byte never stops for long."""
+    # The libraries have changed from one HTTP library to its successor: theirs is the one that made the response.
+    http = sys.modules[type(response).__module__.partition(".")[0]]
+
+    class Limited(http.SyncByteStream):
+        def __init__(self, stream: Any) -> None:
+            self._stream, self._end = stream, time.monotonic() + seconds
+
+        def __iter__(self) -> Iterator[bytes]:
+            for part in self._stream:
+                if time.monotonic() > self._end:
+                    raise http.ReadTimeout(f"no whole response within {seconds:g} s")
+                yield part
+
+        def close(self) -> None:
+            self._stream.close()
+
+    response.stream = Limited(response.stream)
 
 
 def _asked_to_wait(headers: Mapping[str, str]) -> float | None:

@@ -79,6 +79,8 @@ class Model(Handle):
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
+        entropy: bool = False,
+        echo: bool = False,
     ) -> list[Score]:
         """Return the log-probabilities of given completions.
 
@@ -91,6 +93,8 @@ class Model(Handle):
             chat: `False` reads prompts as plain text also where the model has a chat template.
             ranks: also tell how many tokens of the vocabulary were likelier than each.
             divergence: also tell `KL(unsteered || steered)` of the next-token distributions, nats; costs a second pass.
+            entropy: also tell the entropy of the next-token distribution before each, nats.
+            echo: also tell the log-probability of every token of prompt and completion right behind itself, nats.
 
         Raises:
             InputError: for counts that do not match.
@@ -98,7 +102,7 @@ class Model(Handle):
         rows, row_plans = _rows([prompts] * len(completions) if isinstance(prompts, str) else prompts, plans)
         if len(rows) != len(completions):
             raise InputError(f"expected one completion per prompt, got {len(completions)} for {len(rows)}")
-        reading = Reading(system, chat, ranks, divergence)
+        reading = Reading(system, chat, ranks, divergence, entropy, echo)
         scores: list[Score] = []
         for part in _parts(self, "score", len(rows), batch_size):
             scores += score_batch(self, rows[part], completions[part], row_plans[part], reading)

@@ -97,7 +97,7 @@ class Progress:
         """
         assert self.positions is not None
         assert self.prompt_lengths is not None
-        if span.name not in ("all", "first", "positions", "end"):
+        if span.name not in ("all", "first", "positions", "end") or span.from_end:
             self.know(f"the span {span}")
         return span.mask(self.positions, self.prompt_lengths, self.suffix, self.begins)
 

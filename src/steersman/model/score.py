@@ -29,12 +29,18 @@ class Score:
         ranks: how many tokens of the vocabulary were likelier than each, 0 for the model's first choice; where asked.
         divergence: Kullback-Leibler divergence of the steered from the unsteered next-token distribution before each,
             `KL(unsteered || steered)`, nats; where asked.
+        entropy: of the next-token distribution before each, nats; where asked.
+        echo: for every token of prompt and completion, the log-probability that it is written once more right behind
+            itself, nats: what the coefficient selection of ALERT takes for the log-probability of the text, one
+            position off; where asked.
     """
 
     tokens: tuple[float, ...]
     ids: tuple[int, ...] = ()
     ranks: tuple[int, ...] = ()
     divergence: tuple[float, ...] = ()
+    entropy: tuple[float, ...] = ()
+    echo: tuple[float, ...] = ()
 
     @property
     def total(self) -> float:
@@ -61,12 +67,16 @@ class Reading:
         chat: wrap prompts in the model's chat template, where it has one.
         ranks: tell every token's rank.
         divergence: tell how far the steered next-token distribution is from the unsteered one; a second pass.
+        entropy: tell the entropy of the next-token distribution before every token.
+        echo: tell the log-probability of every token behind itself; needs the logits of all positions.
     """
 
     system: str | None = None
     chat: bool = True
     ranks: bool = False
     divergence: bool = False
+    entropy: bool = False
+    echo: bool = False
 
 
 @torch.inference_mode()
@@ -114,7 +124,7 @@ def score_tokens(
     batch = pad(model, [[*h, *t] for h, t in zip(heads, tails, strict=True)], [len(head) for head in heads])
     longest = max(len(tail) for tail in tails)
     # Left padding lines the completions up at the end, so only the last logits are ever computed.
-    arguments = forward_arguments(model, batch, keep=longest + 1)
+    arguments = forward_arguments(model, batch, keep=None if reading.echo else longest + 1)
     plain = model.hf(**arguments, use_cache=False).logits if reading.divergence else None
     with editing(model, plans, batch.prompt_lengths):
         logits = model.hf(**arguments, use_cache=False).logits
@@ -128,6 +138,8 @@ def score_tokens(
                 tuple(tail),
                 tuple(token_ranks(steered, tail).tolist()) if reading.ranks else (),
                 () if plain is None else tuple(divergences(plain[i, here], steered).tolist()),
+                tuple(entropies(steered).tolist()) if reading.entropy else (),
+                _echo(logits[i], heads[i], tail) if reading.echo else (),
             )
         )
     return scores
@@ -143,6 +155,18 @@ def divergences(before: Tensor, after: Tensor) -> Tensor:
     """Return the `[n]` float32 values of `KL(before || after)`, nats, between rows of `[n, vocab]` logits."""
     own, other = before.float().log_softmax(-1), after.float().log_softmax(-1)
     return (own.exp() * (own - other)).sum(-1).clamp(min=0)
+
+
+def entropies(logits: Tensor) -> Tensor:
+    """Return the `[n]` float32 entropies, nats, of the distributions that rows of `[n, vocab]` logits stand for."""
+    logprobs = logits.float().log_softmax(-1)
+    return -(logprobs.exp() * logprobs).sum(-1)
+
+
+def _echo(logits: Tensor, head: Sequence[int], tail: Sequence[int]) -> tuple[float, ...]:
+    """Return the log-probability of every token of a left-padded row right behind itself."""
+    tokens = [*head, *tail]
+    return tuple(token_logprobs(logits[-len(tokens) :], tokens).tolist())
 
 
 def token_logprobs(logits: Tensor, tokens: Sequence[int]) -> Tensor:
@@ -199,13 +223,14 @@ def shared_prefixes(model: Handle, heads: Sequence[Sequence[int]], plans: Sequen
     Args:
         model: the model; where a context is already under way nothing is shared, since that context counts passes.
         heads: token rows.
-        plans: one per row; a plan with a gate decides at a prompt's end, before any of its tokens may be edited.
+        plans: one per row; a plan with a gate decides at a prompt's end, before any of its tokens may be edited, and
+            tokens counted from a prompt's end may lie in the shared beginning of one row and not of another.
     """
     if around(model) or not model.reads_on:
         return []
     groups: dict[tuple[object, ...], list[int]] = {}
     for row, (head, plan) in enumerate(zip(heads, plans, strict=True)):
-        if len(head) > SHARED + model.suffix and all(step.gate is None for step in plan):
+        if len(head) > SHARED + model.suffix and all(step.gate is None and not step.span.from_end for step in plan):
             groups.setdefault((*head[:SHARED], plan.digest()), []).append(row)
     return [rows for rows in groups.values() if len(rows) > 1]
 

@@ -2,6 +2,7 @@
 
 `write_report(folder)` reads what a study or an evaluation has left in its run folder and writes `results.csv`,
 `plots/*.png`, `plots/*.svg` and `report.html`, which opens offline and asks nothing of any server.
+`write_selection(folder, record)` makes a page of a selection, with its figure.
 `compare_runs(first, second)` pairs two runs item by item; `write_comparison` makes one page of it.
 """
 
@@ -10,6 +11,7 @@ from steersman.report.comparison_page import write_comparison
 from steersman.report.headline import Headline, headline
 from steersman.report.page import write_report
 from steersman.report.reading import read_run
+from steersman.report.selection_page import write_selection
 from steersman.report.tables import results_table, write_csv
 from steersman.report.values import Result, Run, Setting
 
@@ -28,4 +30,5 @@ __all__ = [
     "write_comparison",
     "write_csv",
     "write_report",
+    "write_selection",
 ]

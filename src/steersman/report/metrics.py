@@ -50,7 +50,7 @@ class Metric:
 
     @property
     def detail(self) -> bool:
-        """Whether it is one of several measures of coherence beside a task's own question, for those who look closer."""
+        """Whether it is one of several measures of coherence beside a task's own question."""
         return self.name in _DETAILS and self.task != "coherence"
 
 

@@ -1,0 +1,314 @@
+"""Selecting: site x edit x coefficient under a budget, chosen on validation items and confirmed on test items.
+
+At every site and for every edit an adaptive search first finds what the coherence rule recommends; no more than that is
+ever taken. Where it costs more than the budget allows, gentler coefficients are measured until one keeps it. Of these
+candidates the one with the largest effect on the validation items is chosen. Only then are the test items touched,
+once: at the choice, at half and at one and a half times of it, and under a random vector of equal norm.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from steersman.direction import Direction
+from steersman.edits import Add, Edit
+from steersman.errors import InputError
+from steersman.evaluation import evaluate, measure
+from steersman.maths.statistics import Estimate
+from steersman.model.loaded import Model
+from steersman.objectives import Measure, Objective, cost_measures, objective_named, objective_of
+from steersman.plan import Plan, edit_words
+from steersman.range import LONGEST, Range
+from steersman.selected import Considered, Point, Selection, nothing_within, reason_of
+from steersman.selection.budget import Budget
+from steersman.selection.chosen import CoefficientChoice
+from steersman.selection.coefficient import MOST, PROMPTS, choose_coefficient
+from steersman.selection.curve import Rule
+from steersman.selection.dose import Dose, at_budget
+from steersman.selection.layer import eligible_layers
+from steersman.selection.site import Candidate, SiteChoice, choose_site
+from steersman.summary import Report
+from steersman.tasks import Outcome, Setting, Task
+from steersman.where import Site
+
+SITES = 6
+"""Sites that are tried where nobody says which, at even distances."""
+
+DEPTH = (0.2, 0.8)
+"""Shares of the depth between which they lie: later a direction acts on the output tokens (Arditi et al., 2024)."""
+
+DOSES = 4
+"""Coefficients of a site whose costs are measured in search of the strongest that the budget allows."""
+
+SPENT = 0.7
+"""A coefficient that spends this share of the budget is near enough to the strongest that keeps it."""
+
+MULTIPLES = (0.5, 1.0, 1.5)
+"""Of the recommendation, measured on the test items."""
+
+Notify = Callable[[str, int, int], None]
+"""Called with a stage's name, items done and items in all."""
+
+
+@dataclass(frozen=True)
+class _Search:
+    """All that the search for a site's coefficient needs."""
+
+    model: Model
+    direction: Direction
+    objective: Objective
+    costs: tuple[Measure, ...]
+    budget: Budget
+    sign: int
+    span: str
+    unit: str
+    known: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+
+    def setting(self, site: Site, edit: Edit, coefficient: float) -> Setting:
+        """Return the steered setting of a coefficient; the unsteered one at 0."""
+        if not coefficient:
+            return Setting("unsteered")
+        plan = Plan(self.direction.at(site), edit, span=self.span, coefficient=coefficient, unit=self.unit)
+        return Setting("steered", plan, site=str(site), coefficient=coefficient, unit=self.unit)
+
+    def change(self, what: Measure, setting: Setting) -> float:
+        """Return the change of a measure on the validation items; NaN where no item has it."""
+        after, before = (self._values(what, each) for each in (setting, Setting("unsteered")))
+        moved = [after[item] - before[item] for item in after if item in before]
+        return what.scale * sum(moved) / len(moved) if moved else math.nan
+
+    def _values(self, what: Measure, setting: Setting) -> dict[str, float]:
+        task: Task = what.validation
+        parts = measure(self.model, task, setting, context=self.model.identity, store=self.known)
+        return {o.item: o.metrics[what.metric] for part in parts for o in part if what.metric in o.metrics}
+
+    def considered(self, edit: Edit, choice: CoefficientChoice) -> Considered:
+        """Return a site's candidate: the strongest coefficient that rule and budget allow, with effect and costs."""
+        (site,) = choice.sites
+        most = choice.recommended
+        if most is None:
+            return Considered(
+                site, choice.edit, choice, None, None, dropped=(f"{choice.pick.status}: {choice.reason}",)
+            )
+        doses: list[Dose] = []
+        size, kept = most, None
+        for _ in range(DOSES):
+            setting = self.setting(site, edit, size)
+            costs = {each.name: self.change(each, setting) for each in self.costs}
+            doses.append(Dose(size, 0.0, costs))
+            if self.budget.within(costs) and (kept is None or abs(size) > abs(kept.coefficient)):
+                kept = doses[-1]
+                if size == most or self.budget.spent(costs) >= SPENT:
+                    break
+            where = at_budget(Candidate(site, 0.0), doses, self.budget).coefficient or 0.0
+            # Just inside of where the budget is thought to be spent: of tries on the line itself half would break it.
+            size = float(f"{0.95 * where:.3g}")
+            if not size or any(size == dose.coefficient for dose in doses):
+                break
+        if kept is None:
+            gentlest = min(doses, key=lambda dose: abs(dose.coefficient))
+            broken = tuple(f"{words} at {gentlest.coefficient:g}" for words in self.budget.broken(gentlest.costs))
+            return Considered(site, choice.edit, choice, None, None, gentlest.costs, broken)
+        effect = self.change(self.objective.measure, self.setting(site, edit, kept.coefficient))
+        if math.isnan(effect):
+            words = f"nothing was written at {kept.coefficient:g} that {self.objective.name} could be measured of"
+            return Considered(site, choice.edit, choice, None, None, kept.costs, (words,))
+        dropped = () if effect > 0 else (f"no gain at {kept.coefficient:g} ({effect:+.3g} {self.objective.unit})",)
+        return Considered(site, choice.edit, choice, kept.coefficient, effect, kept.costs, dropped)
+
+
+def select(
+    model: Model,
+    direction: Direction,
+    *,
+    budget: Budget | str,
+    target: Objective | Task | str = "expression",
+    sites: Sequence[int | float | Site] | None = None,
+    edits: Sequence[Edit] = (Add(),),
+    sign: int = 1,
+    rule: str | Rule = "default",
+    concept: str | None = None,
+    prompts: Sequence[str] = PROMPTS,
+    span: str = "all",
+    unit: str = "norm",
+    most: int = MOST,
+    limit: int | None = None,
+    seed: int = 0,
+    notify: Notify | None = None,
+) -> Selection:
+    """Return where and how strongly to steer with a direction, the gain as large as a budget allows.
+
+    Args:
+        model: the model.
+        direction: the sites to choose from are its own.
+        budget: the most that steering may cost, such as `kl=0.5,over-refusal=0.05`.
+        target: what is to be gained: a name of `OBJECTIVES`, an `Objective`, or a task, whose items are then halved
+            between choosing and confirming. `expression` is how far completions move along the direction itself.
+        sites: layers or sites to choose from; where not given, 6 between a fifth and four fifths of the depth.
+        edits: how; each is tried at every site.
+        sign: 1, or -1 for the other side of the direction.
+        rule: what says where coherence ends, a name of `RULES` or one of your own.
+        concept: what this sign is to bring, in words, for rules and targets that read it.
+        prompts: completed in the search for a coefficient; none of the items that choose or confirm.
+        span: the tokens to steer.
+        unit: of coefficients, `norm` or `raw`.
+        most: completions of each search.
+        limit: at most so many items of every measure; each measure's own number where not given.
+        seed: of the bootstrap and of the random control.
+        notify: progress.
+
+    Raises:
+        InputError: for a target or budget that is none, or a site that the direction does not hold.
+    """
+    limits = Budget.parse(budget) if isinstance(budget, str) else budget
+    held = candidates_of(direction, sites)
+    aim = _aim(target, held, concept, sign, limit, seed)
+    search = _Search(model, held, aim, tuple(cost_measures(limits, limit)), limits, sign, span, unit)
+    tell = notify or (lambda *_: None)
+    considered: list[Considered] = []
+    places = [(site, edit) for site in held.sites for edit in edits]
+    if not places:
+        raise InputError("expected at least one edit to select from, got none")
+    tell("sites", 0, len(places))
+    for site, edit in places:
+        choice = choose_coefficient(
+            model,
+            held.at(site),
+            prompts,
+            rule=rule,
+            sign=sign,
+            edit=edit,
+            span=span,
+            unit=unit,
+            concept=concept,
+            most=most,
+        )
+        considered.append(search.considered(edit, choice))
+        tell("sites", len(considered), len(places))
+    chosen, ranked = _chosen(considered, limits, aim)
+    if chosen is None:
+        reason = nothing_within(considered, limits)
+        ranges = _ranges(considered, limits)
+        return Selection(
+            "nothing within budget", None, tuple(considered), ranked, (), aim.name, aim.unit, sign, limits, ranges,
+            held, reason,
+        )  # fmt: skip
+    how = next(edit for edit in edits if edit_words(edit) == chosen.edit)
+    report, points = _confirmed(search, chosen, how, seed, tell)
+    assert ranked is not None
+    reason = reason_of(chosen, ranked, points, considered, limits)
+    return Selection(
+        "chosen", chosen, tuple(considered), ranked, points, aim.name, aim.unit, sign, limits,
+        _ranges(considered, limits), held, reason, report,
+    )  # fmt: skip
+
+
+def candidates_of(direction: Direction, sites: Sequence[int | float | Site] | None = None) -> Direction:
+    """Return a direction at the sites to choose from.
+
+    Args:
+        direction: with all its sites.
+        sites: layers or sites; where not given, at most 6 at even distances between a fifth and four fifths of the
+            depth, and all of a direction that holds none there.
+
+    Raises:
+        InputError: for a site that the direction does not hold.
+    """
+    if sites is not None:
+        return direction.at(*sites)
+    try:
+        layers = set(eligible_layers(direction.origin.depth, *DEPTH))
+    except InputError:
+        layers = set[int]()
+    found = [site for site in direction.sites if site.layer in layers] or direction.sites
+    count = min(SITES, len(found))
+    return direction.at(*(found[(2 * i + 1) * len(found) // (2 * count)] for i in range(count)))
+
+
+def _aim(
+    target: Objective | Task | str, direction: Direction, concept: str | None, sign: int, limit: int | None, seed: int
+) -> Objective:
+    if isinstance(target, Objective):
+        return target
+    if isinstance(target, str):
+        return objective_named(target, direction, concept=concept, sign=sign, limit=limit)
+    return objective_of(target, sign=sign, limit=limit, seed=seed)
+
+
+def _chosen(
+    considered: Sequence[Considered], budget: Budget, aim: Objective
+) -> tuple[Considered | None, SiteChoice | None]:
+    """Return the best candidate by the budget's rule, and the rule's view of all that had a coefficient."""
+    by_candidate: dict[int, Considered] = {}
+    candidates: list[Candidate] = []
+    for each in considered:
+        if each.coefficient is None or each.effect is None:
+            continue
+        candidate = Candidate(each.site, each.effect, each.costs, coefficient=each.coefficient, flaws=each.dropped)
+        by_candidate[id(candidate)] = each
+        candidates.append(candidate)
+    if not candidates:
+        return None, None
+    ranked = choose_site(candidates, budget, measure=f"effect on {aim.name} ({aim.unit})")
+    return (by_candidate[id(ranked.chosen.candidate)] if ranked.chosen else None), ranked
+
+
+def _confirmed(
+    search: _Search, chosen: Considered, edit: Edit, seed: int, tell: Notify
+) -> tuple[Report, tuple[Point, ...]]:
+    """Return the test items at multiples of the choice and under a random vector, against the unsteered model."""
+    assert chosen.coefficient is not None
+    best = chosen.coefficient
+    settings, labels = [Setting("unsteered")], [""]
+    for multiple in MULTIPLES:
+        size = multiple * best
+        try:
+            settings.append(search.setting(chosen.site, edit, size))
+        except InputError:
+            continue  # one and a half times a fraction can be more than all of it
+        labels.append(f"{multiple:g}x")
+    drawn = replace(search, direction=search.direction.at(chosen.site).random(seed))
+    settings.append(replace(drawn.setting(chosen.site, edit, best), arm="random", seed=seed))
+    labels.append("random direction, 1x")
+    measures = (search.objective.measure, *search.costs)
+    tasks = list({each.test.name: each.test for each in measures}.values())
+    total, done = len(settings) * sum(len(task.items) for task in tasks), 0
+
+    def notify(count: int) -> None:
+        nonlocal done
+        done += count
+        tell("confirm", done, total)
+
+    tell("confirm", 0, total)
+    report = evaluate(search.model, tasks, settings, context=search.model.identity, seed=seed, notify=notify)
+    points: list[Point] = []
+    for setting, label in zip(settings[1:], labels[1:], strict=True):
+        effect = _difference(report, search.objective.measure, setting)
+        costs = {each.name: _difference(report, each, setting) for each in search.costs}
+        broken = search.budget.broken({name: value.value for name, value in costs.items()})
+        points.append(Point(label, setting.coefficient, effect, costs, tuple(broken)))
+    return report, tuple(points)
+
+
+def _difference(report: Report, what: Measure, setting: Setting) -> Estimate:
+    """Return the paired difference of a measure, turned and scaled to its own unit."""
+    wanted = (what.test.name, what.metric, setting.arm, setting.coefficient)
+    for row in report.differences:
+        if (row["task"], row["metric"], row["arm"], row["coefficient"]) == wanted:
+            ends = sorted((what.scale * row["low"], what.scale * row["high"]))
+            return Estimate(what.scale * row["value"], ends[0], ends[1], row["n"])
+    # Nothing but empty completions has no metric: no item shows any change.
+    return Estimate(0.0, 0.0, 0.0, 0)
+
+
+def _ranges(considered: Sequence[Considered], budget: Budget) -> tuple[Range, ...]:
+    """Return a range for every place; it recommends what keeps rule and budget and gains something, else nothing."""
+    found: list[Range] = []
+    for each in considered:
+        recommended = None if each.coefficient is None or each.dropped else abs(each.coefficient)
+        for own in each.choice.ranges:
+            words = (
+                f"{own.reason}; within {budget.words}" if recommended else f"{own.reason}; {', '.join(each.dropped)}"
+            )
+            found.append(replace(own, recommended=recommended, reason=words[:LONGEST]))
+    return tuple(found)
