@@ -164,6 +164,19 @@ def test_products_that_cannot_work_are_refused():
         Product("p", ("concept",), neighbours=-1)
 
 
+def test_where_trials_lie_close_a_single_bad_one_counts_less():
+    def at(coefficients, broken):
+        trials = [
+            Trial(c, signals={**(BROKEN if c in broken else WHOLE), "concept": 10 * c}) for c in (0.0, *coefficients)
+        ]
+        return Product("p", ("concept",)).pick(Curve(tuple(trials)))
+
+    # Two broken ones in a row are the end; two that lie among many whole ones, within a mean distance, are not.
+    assert at((0.1, 0.2, 0.3, 0.4, 0.5, 0.6), {0.3, 0.4}).alarm == 0.3
+    close = at((0.2, 0.28, 0.29, 0.295, 0.3, 0.305, 0.31, 0.32, 0.8), {0.3, 0.305})
+    assert (close.status, close.alarm) == ("no alarm", None)
+
+
 def test_rules_are_found_by_their_names():
     assert all(rule_named(name).name == name for name in RULES)
     with pytest.raises(InputError, match=r"expected a rule among alert-published, .*got 'loudest'"):

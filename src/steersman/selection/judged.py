@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from steersman.errors import DataError, InputError
 from steersman.files import said_plainly
@@ -188,7 +188,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
         raise InputError(f"expected at least two values for a rank correlation, got {len(one)}")
     if len(set(one)) < 2 or len(set(other)) < 2:
         return float("nan")
-    return float(spearmanr(one, other).statistic)
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 def _sweep(line: str, where: str) -> Sweep:
@@ -214,8 +214,9 @@ def _sweep(line: str, where: str) -> Sweep:
         raise DataError(f"expected marks from 1 to 10 in {where}, got others")
     if not np.isfinite([*coefficients, *stored]).all():
         raise DataError(f"expected finite numbers in {where}, got others")
-    prompt = words[2]
-    sweep = Sweep(*words, coefficients, tuple(t.removeprefix(prompt) for t in texts), behaviour, coherence, stored)
+    method, concept, prompt = words
+    continued = tuple(text.removeprefix(prompt) for text in texts)
+    sweep = Sweep(method, concept, prompt, coefficients, continued, behaviour, coherence, stored)
     try:
         sweep.curve([{}] * len(texts))
     except InputError as error:

@@ -128,7 +128,8 @@ class Product:
         behaviour: the signals that say how much the behaviour shows, at least one.
         coherence: how coherence is read.
         least: coherence, 1 to 10, below which a trial counts as broken.
-        neighbours: so many trials on either side count, with weights falling to zero behind them; 0 for none.
+        neighbours: so many trials on either side count, with weights falling to zero behind them; 0 for none. Counted
+            in mean distances between the curve's coefficients, where these are uneven.
         source: where the rule comes from.
 
     The alarm is the first trial, neighbours averaged in, from which on at least two in a row are broken. Nothing from
@@ -161,8 +162,9 @@ class Product:
         marks = [self.coherence.read(trial.signals) for trial in curve.trials]
         each = [self._shown(curve.values(name), marks) for name in self.behaviour]
         shown = [sum(values) / len(each) for values in zip(*each, strict=True)]
-        coherence, products = self._smooth(marks), self._smooth([a * b for a, b in zip(marks, shown, strict=True)])
         coefficients, tried = curve.coefficients, curve.coefficients[-1]
+        coherence = self._smooth(coefficients, marks)
+        products = self._smooth(coefficients, [a * b for a, b in zip(marks, shown, strict=True)])
         broken = [mark < self.least for mark in coherence]
         first = next((i for i in range(1, len(broken)) if all(broken[i : i + 2])), None)
         alarm = None if first is None else coefficients[first]
@@ -189,12 +191,14 @@ class Product:
             return [self.FLOOR] * len(values)
         return [self.FLOOR + (1 - self.FLOOR) * min(max((v - values[0]) / reach, 0.0), 1.0) for v in values]
 
-    def _smooth(self, values: Sequence[float]) -> list[float]:
+    def _smooth(self, coefficients: Sequence[float], values: Sequence[float]) -> list[float]:
+        """Return the values, each averaged with what lies near it: by coefficient, since a search tries uneven ones."""
+        width = (self.neighbours + 1) * abs(coefficients[-1]) / (len(coefficients) - 1)
         found: list[float] = []
-        for i in range(len(values)):
-            near = range(max(0, i - self.neighbours), min(len(values), i + self.neighbours + 1))
-            weights = [self.neighbours + 1 - abs(i - j) for j in near]
-            found.append(sum(w * values[j] for w, j in zip(weights, near, strict=True)) / sum(weights))
+        for here in coefficients:
+            # On an even grid the nearest one behind the neighbours gets no weight, up to rounding.
+            weights = [max(0.0, 1 - abs(there - here) / width) for there in coefficients]
+            found.append(sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights))
         return found
 
 
