@@ -11,6 +11,7 @@ with sm.steer(model, sm.Plan(direction.at(12), coefficient=0.3)):
 from steersman import exchange as exchange
 from steersman import inspection as inspection
 from steersman import recipes as recipes
+from steersman import selection as selection
 from steersman import streaming as streaming
 from steersman.activations import Activations
 from steersman.builders import persona_pairs
@@ -27,7 +28,7 @@ from steersman.model.loaded import Model
 from steersman.plan import Plan
 from steersman.prompts import Example, Pair, pairs
 from steersman.recording import record, record_texts
-from steersman.tasks import Task
+from steersman.selecting import select
 from steersman.version import VERSION as __version__
 from steersman.where import Site, Span
 
@@ -47,7 +48,6 @@ __all__ = [
     "Site",
     "Span",
     "SteersmanError",
-    "Task",
     "__version__",
     "evaluate",
     "load",
@@ -60,6 +60,7 @@ __all__ = [
     "record_texts",
     "save_direction",
     "save_plan",
+    "select",
     "steer",
     "wrap",
 ]
