@@ -138,7 +138,7 @@ def main() -> None:
             else:
                 show(rows[-1])
     if chosen.json:
-        json.dump(rows, sys.stdout, indent=1)
+        json.dump(rows, sys.stdout, indent=1, allow_nan=False)
 
 
 if __name__ == "__main__":

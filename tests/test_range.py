@@ -253,3 +253,12 @@ def test_a_slider_where_nothing_is_known_and_where_the_coefficient_is_a_share():
     assert held(share, layers=[1]).slider(edit="ablate") == Slider(0.0, 1.0, 0.5, True)
     with pytest.raises(InputError, match="one site to draw a slider for, got 2"):
         held().slider()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_sum_warns_by_whichever_side_knows_a_range(first):
+    known, unknown = (Plan(each, coefficient=0.3) for each in (held(layers=[1]), direction(1, [1])))
+    total = known + unknown if first else unknown + known
+    assert len(total) == 1
+    (sentence,) = total.beyond()
+    assert "coefficient 0.6 norm at resid_post.1 is beyond 0.52" in sentence

@@ -10,6 +10,7 @@ from fakes import FakeEngine
 from steersman import objectives, selecting
 from steersman.edits import Ablate, Add
 from steersman.errors import InputError
+from steersman.maths.statistics import Estimate
 from steersman.model.score import Score
 from steersman.objectives import Measure, Objective, cost_measures, objective_named, objective_of
 from steersman.prompts import Passage, PromptItem
@@ -211,6 +212,33 @@ def test_edits_are_tried_beside_each_other_and_fractions_stay_fractions():
     assert len({own.key for own in found.ranges}) == 2
     alone = selected(edits=[Ablate()], sites=[1], rule=UpTo(1.0))
     assert [point.label for point in alone.points] == ["0.5x", "1x", "random direction, 1x"]
+
+
+def test_an_ablation_answers_the_negative_sign_with_a_positive_fraction():
+    found = selected(edits=[Add(), Ablate()], sites=[1], rule=UpTo(1.0), sign=-1, scale=-1.0)
+    assert [(each.edit, each.coefficient) for each in found.considered] == [("add", -1.0), ("ablate", 1.0)]
+    assert sorted((own.edit, own.sign) for own in found.ranges) == [("ablate", 1), ("add", -1)]
+
+
+def test_a_target_that_the_budget_limits_is_refused_before_anything_is_read():
+    log: list[str] = []
+    parts = [PlantedTask(prompts(name, 6), name="drift", log=log) for name in ("choose", "confirm")]
+    with pytest.raises(InputError, match="expected a target that the budget does not limit, got the task 'drift'"):
+        selected(target=Objective(Measure("drift", "effect", *parts), "points"))
+    assert log == []
+
+
+def test_a_cost_that_no_test_item_has_breaks_its_limit_and_an_effect_that_none_has_is_not_confirmed(monkeypatch):
+    monkeypatch.setattr(selecting, "_difference", lambda *_: Estimate(0.0, 0.0, 0.0, 0))
+    found = selected()
+    assert all(len(point.broken) == 1 for point in found.points)
+    assert "not confirmed: nothing was written" in found.reason
+    json.dumps(found.plain(), allow_nan=False)
+
+
+def test_an_effect_that_turns_round_on_the_test_items_is_refuted(monkeypatch):
+    monkeypatch.setattr(selecting, "_difference", lambda *_: Estimate(-2.0, -3.0, -1.0, 6))
+    assert "(refuted: it loses)" in selected().reason
 
 
 def test_ranges_go_with_the_direction_and_the_whole_is_plain_data():

@@ -286,7 +286,10 @@ def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
     merged: dict[bytes, Step] = {}
     for step in steps:
         held = merged.get(step.what)
-        merged[step.what] = step if held is None else replace(held, coefficient=held.coefficient + step.coefficient)
+        if held is not None:
+            # What only the other one knows of good coefficients holds for the sum as well.
+            step = replace(held, coefficient=held.coefficient + step.coefficient, ranges=held.ranges or step.ranges)
+        merged[step.what] = step
     return tuple(merged.values())
 
 

@@ -166,6 +166,10 @@ def reason_of(
     own, drawn = at["1x"], at["random direction, 1x"]
     effect = own.effect
     sure = "confirmed" if effect.low > 0 else "not confirmed: the interval holds 0"
+    if effect.high < 0:
+        sure = "refuted: it loses"
+    if not effect.n:
+        sure = "not confirmed: nothing was written that it could be measured of"
     costs = ", ".join(f"{n} {v.value:+.3g} [{v.low:+.3g}, {v.high:+.3g}] {KNOWN[n].unit}" for n, v in own.costs.items())
     kept = f"beyond the budget there ({'; '.join(own.broken)})" if own.broken else f"within {budget.words}"
     out = sum(bool(each.dropped) for each in considered)

@@ -22,7 +22,7 @@ from steersman.range import LONGEST, Range
 from steersman.selected import Considered, Point, Selection, nothing_within, reason_of
 from steersman.selection.budget import Budget
 from steersman.selection.chosen import CoefficientChoice
-from steersman.selection.coefficient import MOST, PROMPTS, choose_coefficient
+from steersman.selection.coefficient import MOST, PROMPTS, choose_coefficient, takes_fractions
 from steersman.selection.curve import Rule
 from steersman.selection.dose import Dose, at_budget
 from steersman.selection.layer import eligible_layers
@@ -146,7 +146,8 @@ def select(
             between choosing and confirming. `expression` is how far completions move along the direction itself.
         sites: layers or sites to choose from; where not given, 6 between a fifth and four fifths of the depth.
         edits: how; each is tried at every site.
-        sign: 1, or -1 for the other side of the direction.
+        sign: 1, or -1 for the other side of the direction. Fractions stay positive: an ablation, which takes the
+            positive side out, is an answer to -1.
         rule: what says where coherence ends, a name of `RULES` or one of your own.
         concept: what this sign is to bring, in words, for rules and targets that read it.
         prompts: completed in the search for a coefficient; none of the items that choose or confirm.
@@ -158,12 +159,14 @@ def select(
         notify: progress.
 
     Raises:
-        InputError: for a target or budget that is none, or a site that the direction does not hold.
+        InputError: for a target or budget that is none, a target whose task measures a cost as well, or a site that
+            the direction does not hold.
     """
     limits = Budget.parse(budget) if isinstance(budget, str) else budget
     held = candidates_of(direction, sites)
     aim = _aim(target, held, concept, sign, limit, seed)
     search = _Search(model, held, aim, tuple(cost_measures(limits, limit)), limits, sign, span, unit)
+    _check_tasks((aim.measure, *search.costs))
     tell = notify or (lambda *_: None)
     considered: list[Considered] = []
     places = [(site, edit) for site in held.sites for edit in edits]
@@ -176,7 +179,8 @@ def select(
             held.at(site),
             prompts,
             rule=rule,
-            sign=sign,
+            # A fraction has one sign, whichever way it is to move the model.
+            sign=1 if takes_fractions(edit) else sign,
             edit=edit,
             span=span,
             unit=unit,
@@ -223,6 +227,17 @@ def candidates_of(direction: Direction, sites: Sequence[int | float | Site] | No
     found = [site for site in direction.sites if site.layer in layers] or direction.sites
     count = min(SITES, len(found))
     return direction.at(*(found[(2 * i + 1) * len(found) // (2 * count)] for i in range(count)))
+
+
+def _check_tasks(measures: Sequence[Measure]) -> None:
+    """Refuse two tasks of one name: the items of one would confirm what was chosen on the other's."""
+    tasks: dict[str, Task] = {}
+    for each in measures:
+        if tasks.setdefault(each.test.name, each.test) is not each.test:
+            raise InputError(
+                f"expected a target that the budget does not limit, got the task {each.test.name!r} for both; take the "
+                f"cost {each.name} out of the budget, or give the target's task another name"
+            )
 
 
 def _aim(
@@ -285,7 +300,8 @@ def _confirmed(
     for setting, label in zip(settings[1:], labels[1:], strict=True):
         effect = _difference(report, search.objective.measure, setting)
         costs = {each.name: _difference(report, each, setting) for each in search.costs}
-        broken = search.budget.broken({name: value.value for name, value in costs.items()})
+        # A cost of no item was not measured: that is no cost of 0.
+        broken = search.budget.broken({name: value.value if value.n else math.nan for name, value in costs.items()})
         points.append(Point(label, setting.coefficient, effect, costs, tuple(broken)))
     return report, tuple(points)
 

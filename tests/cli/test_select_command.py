@@ -65,7 +65,7 @@ def test_a_tasks_metric_can_be_the_target(steersman, given, folder):
         (["--sign", "up"], "expected --sign to be one of +, -, both, got 'up'"),
         (["--mode", "guess"], "expected --mode to be one of"),
         (["--edit", "clamp"], "expected --edit to be one of add, add_keeping_norm, ablate, got 'clamp'"),
-        (["--edit", "ablate", "--sign", "-"], "expected --sign + with --edit ablate"),
+        (["--edit", "ablate", "--sign", "both"], "expected one --sign with --edit ablate, got both"),
         (["--target", "joy"], "expected a --target among expression"),
         (["--target", "contrast"], "expected --concept TEXT"),
         (["--layer", "7"], "7"),

@@ -265,6 +265,21 @@ def test_every_rule_can_be_drawn(rule):
     assert "alarm 0.5" in inline_svg(panels[0])
 
 
+def test_the_default_rule_without_a_concept_shows_the_coherence_it_read():
+    record = search(rule="default")
+    for trial in record["curve"]:
+        trial["signals"] |= {"low_logprob": -3.0, "repetition": 0.0}
+    assert chart_of(record).panels[0].title == "Coherence, by the rule default"
+
+
+def test_what_the_default_rule_reads_of_a_concept_is_an_effect():
+    record = search(rule="default")
+    for trial in record["curve"]:
+        trial["signals"] |= dict.fromkeys(RULES["default"].signals, 1.0)
+    titles = [panel.title.partition(":") for panel in chart_of(record).panels]
+    assert [kind for kind, _, _ in titles] == ["Coherence, by the rule default", "Effect", "Effect", "Effect"]
+
+
 def test_a_rule_of_ones_own_and_one_without_its_signals_are_drawn_as_what_they_measured(tmp_path):
     page = written(tmp_path, search(rule="mine"))
     assert page.count('class="panel"') == 3

@@ -16,9 +16,11 @@ from steersman.plan import Plan
 from steersman.prompts import Example, Pair
 from steersman.prompts import pairs as named_pairs
 from steersman.recording import record
+from steersman.selection import coefficient
 from steersman.selection.coefficient import LARGEST, choose_coefficient, reach_of
-from steersman.selection.curve import Curve, Pick
-from steersman.selection.projection import read_projections, rising, shifts, spread
+from steersman.selection.curve import Curve, Pick, Trial
+from steersman.selection.projection import PROJECTION, read_projections, rising, shifts, spread
+from steersman.selection.rules import Product
 from steersman.where import Site
 from tiny import direction, tiny_model
 
@@ -155,6 +157,32 @@ def test_fractions_end_at_the_whole_and_have_one_sign():
     assert choice.largest == choice.pick.tried == 1
     with pytest.raises(InputError, match="expected sign 1 for 'ablate', which takes fractions from 0 to 1, got -1"):
         search(Falls(9.0), edit=Ablate(), sign=-1)
+
+
+def test_broken_text_that_falls_back_leaves_the_coherent_trials_as_they_were():
+    # The projection rises to 3 while the text is whole, and falls below 0 once it is broken.
+    places = [0.0, 1.0, 2.0, 3.0, -2.0, -2.0, -2.0, -2.0]
+    whole = {"low_logprob": -1.0, "repetition": 0.0}
+    broken = {"low_logprob": -12.0, "repetition": 1.0}
+    trials = [
+        Trial(0.1 * i, ("",), (whole if i < 4 else broken) | {PROJECTION: place}) for i, place in enumerate(places)
+    ]
+    rule = Product("default", (PROJECTION,), neighbours=0)
+    pick = coefficient._picked(rule, Curve(tuple(trials)), clear=1.5)
+    assert pick.alarm == pytest.approx(0.4)
+    assert pick.recommended == pytest.approx(0.3)
+    assert pick.onset == pytest.approx(0.2)
+
+
+def test_an_ablation_is_read_by_what_it_takes_away(monkeypatch):
+    moved = iter([[1.0, 1.0], [0.0, 0.0]])
+    monkeypatch.setattr(coefficient._Trying, "_places", lambda *_: [value for part in moved for value in part])
+    trying = coefficient._Trying(
+        Voice(rate=falling), ONE, PROMPTS, (PROJECTION,), Ablate(), "all", "norm", 1, Voice(), False, None,
+        coefficient.SAMPLING, True,
+    )  # fmt: skip
+    trials, _ = trying.trials([0.0, 1.0], [])
+    assert [trial.signals[PROJECTION] for trial in trials] == [0.0, 1.0]
 
 
 def test_several_sites_begin_gentler_and_their_ranges_name_each_other():

@@ -76,6 +76,12 @@ def test_the_published_rule_is_a_fifth_of_a_negative_baseline_upwards():
     assert RULES["alert-published-0.6"].pick(curve([-10, -9, -7], "echo")).recommended == pytest.approx(0.12)
 
 
+@pytest.mark.parametrize("worse", ["up", "down", "both"])
+def test_what_is_not_a_number_rings(worse):
+    pick = Threshold("t", "m", worse, 1.0).pick(curve([0.0, 0.1, math.nan, 0.1]))
+    assert (pick.alarm, pick.recommended) == (pytest.approx(0.2), pytest.approx(0.1))
+
+
 def test_a_window_passes_over_a_single_bad_value():
     values = [0, 0, -5, 0, -5, -5]
     assert Threshold("r", "m", "down", 1.0).pick(curve(values)).alarm == 0.2

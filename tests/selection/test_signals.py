@@ -2,12 +2,14 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from steersman.errors import InputError
 from steersman.model.encode import completion_tokens, prompt_tokens
+from steersman.model.score import Score
 from steersman.plan import Plan
 from steersman.selection.signals import (
     ALONE,
@@ -86,6 +88,18 @@ def test_an_empty_completion_is_worse_than_any_other_in_every_signal():
         assert (empty[name] > whole[name]) if name == "echo" else (empty[name] < whole[name]), name
     for name in ("cross_entropy", "perplexity", "entropy", "repetition"):
         assert empty[name] > whole[name], name
+
+
+def test_what_cannot_be_read_in_numbers_is_the_worst_there_is():
+    lost = Score((math.nan, math.nan), divergence=(math.nan, math.nan), entropy=(math.nan, math.nan))
+    engine = SimpleNamespace(score=lambda prompts, texts, *_, **__: [lost for _ in texts])
+    names = ["logprob", "low_logprob", "perplexity", "entropy"]
+    (read,) = read_signals(engine, ["so"], ["it goes"], names)
+    (empty,) = read_signals(engine, ["so"], [""], names)
+    assert read == empty
+    assert all(math.isfinite(value) for value in read.values())
+    (plain,) = read_text_signals(engine, ["so it goes"], [Plan()])
+    assert plain == {"text_cross_entropy": 20.0, "text_kl": 20.0}
 
 
 def test_rows_are_read_alone_and_repeated_texts_once():

@@ -122,8 +122,11 @@ def select(
     signs = SIGNS[one_of("--sign", sign, SIGNS)]
     one_of("--mode", mode, RULES)
     edits = [EDITS[one_of("--edit", name, EDITS)]() for name in edit or ["add"]]
-    if -1 in signs and any(isinstance(each, Ablate) for each in edits):
-        raise InputError("expected --sign + with --edit ablate, which takes fractions from 0 to 1, got another sign")
+    if len(signs) > 1 and any(isinstance(each, Ablate) for each in edits):
+        raise InputError(
+            "expected one --sign with --edit ablate, got both: its fractions are the same for either; - is the one it "
+            "serves, since it takes the positive side out"
+        )
     how = one_of("--unit", unit or "norm", ("norm", "raw"))
     where = str(Span.parse(span or "all"))
     limits = Budget.parse(budget)

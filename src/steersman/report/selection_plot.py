@@ -17,9 +17,9 @@ from steersman.report.selection_record import Search
 from steersman.report.words import UNITS, coefficient, slug
 from steersman.selection.projection import PROJECTION, PROJECTION_WORDS
 from steersman.selection.rules import Product, Threshold, rule_named
-from steersman.selection.signals import SIGNALS, TEXT_SIGNALS
+from steersman.selection.signals import OF_CONCEPT, SIGNALS, TEXT_SIGNALS
 
-EFFECTS = ("concept", "contrast", PROJECTION)
+EFFECTS = (*OF_CONCEPT, PROJECTION)
 """The signals that say how much the behaviour shows."""
 
 WORDS: Mapping[str, str] = {**SIGNALS, **TEXT_SIGNALS, PROJECTION: PROJECTION_WORDS}
@@ -113,7 +113,9 @@ def _ruled(searches: Sequence[Search]) -> _View | None:
         rule = rule_named(searches[0].rule)
     except InputError:
         return None
-    there = all(set(rule.signals) <= set(trial.signals) for search in searches for trial in search.trials)
+    # Of a product only what coherence is read from: without a concept, the behaviour is read elsewhere.
+    read = set(rule.coherence.weights if isinstance(rule, Product) else rule.signals)
+    there = all(read <= set(trial.signals) for search in searches for trial in search.trials)
     if isinstance(rule, Threshold) and there:
         low, high = rule.limits(searches[0].trials[0].signals[rule.signal])
         return _View(rule.signal, f"Coherence, by the rule {rule.name}", _axis(rule.signal),

@@ -36,7 +36,7 @@ def at_depth(direction: Direction, share: float = 0.4) -> SiteChoice:
     """
     target = layer_at(float(share), direction.origin.depth)
     return _by_property(
-        direction, f"{share:.0%} depth", "minus the layers between", lambda site: -float(abs(site.layer - target))
+        direction, f"{share:.0%} depth", "minus the layers between", lambda site: 0.0 - abs(site.layer - target)
     )
 
 

@@ -6,6 +6,7 @@ coherence mark on all other concepts and are counted on the one left out.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,7 +50,8 @@ class Bench:
             "rules": [each.plain() for each in self.standings],
             "by_concept": {name: [each.plain() for each in found] for name, found in self.by_concept.items()},
             "rank_correlations": {
-                name: {"coherence": coherence, "behaviour": behaviour}
+                # A signal that never changes has none, and NaN is no JSON.
+                name: {"coherence": _number(coherence), "behaviour": _number(behaviour)}
                 for name, (coherence, behaviour) in self.correlations.items()
             },
             "held_out_constants": {name: dict(values) for name, values in self.constants.items()},
@@ -164,6 +166,10 @@ def _without(rule: Product, sweeps: Sequence[Sweep], curves: Sequence[Curve], co
         [curve for _, curve in others], [sweep.coherence for sweep, _ in others], list(rule.coherence.weights)
     )
     return replace(rule, coherence=reading)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _key(identity: str, sweep: Sweep, text: str) -> str:

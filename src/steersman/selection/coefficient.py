@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from steersman.direction import Direction
-from steersman.edits import Add, Edit
+from steersman.edits import Ablate, Add, Edit
 from steersman.engines import Engine
 from steersman.errors import InputError
 from steersman.maths.geometry import length
@@ -71,6 +71,11 @@ class _Trying:
     sampling: Sampling
     chat: bool
 
+    @property
+    def toward(self) -> int:
+        """Which way along the direction the completions should go: an ablation takes the positive side out."""
+        return -1 if isinstance(self.edit, Ablate) else self.sign
+
     def plan(self, coefficient: float) -> Plan:
         """Return the plan of a signed coefficient; at 0 the empty one."""
         if not coefficient:
@@ -102,7 +107,7 @@ class _Trying:
             part = slice(index * width, (index + 1) * width)
             signals = (average(read[part]) if names else {}) | plain[index]
             if places:
-                moved = shifts(places[part], own, self.sign)
+                moved = shifts(places[part], own, self.toward)
                 signals[PROJECTION] = sum(moved) / width
             trials.append(Trial(coefficient, tuple(texts[part]), signals))
         return trials, own
@@ -146,7 +151,8 @@ def choose_coefficient(
         prompts: each is completed at every coefficient; their signals are averaged.
         rule: a name of `RULES`, or one of your own.
         sign: 1 or -1; the other sign's search is the same one, mirrored.
-        edit: `Add()` where not given; of `Ablate` and `Clamp`, which take fractions, only sign 1.
+        edit: `Add()` where not given; of `Ablate` and `Clamp`, which take fractions, only sign 1. An ablation is read
+            by how far completions move to the negative side, since what it takes out is the positive one.
         span: the tokens to steer.
         unit: `norm` or `raw`.
         evaluator: what reads the completions; the model itself, unsteered, where not given.
@@ -216,6 +222,15 @@ def choose_coefficient(
     )
 
 
+def takes_fractions(edit: Edit) -> bool:
+    """Return whether an edit's coefficients are shares from 0 to 1, and so of one sign."""
+    try:
+        edit.check(-1.0)
+    except InputError:
+        return True
+    return False
+
+
 def reach_of(direction: Direction, edit: Edit, unit: str, sign: int = 1) -> Reach:
     """Return the sizes that are worth trying: up to 2 residual norms, or all of a fraction.
 
@@ -231,13 +246,9 @@ def reach_of(direction: Direction, edit: Edit, unit: str, sign: int = 1) -> Reac
     Raises:
         InputError: for a negative sign where the edit takes fractions.
     """
-    try:
-        edit.check(sign * LARGEST)
-    except InputError:
+    if takes_fractions(edit):
         if sign < 0:
-            raise InputError(
-                f"expected sign 1 for {edit.name!r}, which takes fractions from 0 to 1, got {sign}"
-            ) from None
+            raise InputError(f"expected sign 1 for {edit.name!r}, which takes fractions from 0 to 1, got {sign}")
         return Reach(0.125, 0.02, 1.0)
     largest = LARGEST
     if unit == "raw":
@@ -269,16 +280,20 @@ def _picked(rule: Rule, curve: Curve, clear: float | None) -> Pick:
     own = isinstance(rule, Product) and PROJECTION in rule.behaviour
     if clear is None:
         return rule.pick(curve)
-    smooth = rising(curve.values(PROJECTION))
-    fitted = [
-        replace(trial, signals={**trial.signals, PROJECTION: value})
-        for trial, value in zip(curve.trials, smooth, strict=True)
-    ]
-    # One lucky completion at a gentle coefficient is no behaviour: a rule that reads the projection sees it smoothed.
-    pick = rule.pick(Curve(tuple(fitted)) if own else curve)
+    pick = rule.pick(curve)
     if pick.onset is not None and not own:
         return pick
     end = float("inf") if pick.alarm is None else abs(pick.alarm)
+    # Only up to the alarm: broken text falls back, and would take the coherent trials before it along.
+    values = curve.values(PROJECTION)
+    whole = sum(abs(trial.coefficient) < end for trial in curve.trials)
+    fitted = [
+        replace(trial, signals={**trial.signals, PROJECTION: value})
+        for trial, value in zip(curve.trials, (*rising(values[:whole]), *values[whole:]), strict=True)
+    ]
+    # One lucky completion at a gentle coefficient is no behaviour: a rule that reads the projection sees it smoothed.
+    if own:
+        pick = rule.pick(Curve(tuple(fitted)))
     usable = [trial for trial in fitted[1:] if abs(trial.coefficient) < end]
     shown = next((trial for trial in usable if trial.signals[PROJECTION] >= clear), None)
     most = max((trial.signals[PROJECTION] for trial in usable), default=0.0)

@@ -69,7 +69,8 @@ class Threshold:
         """Return the alarm and what lies before it."""
         values, coefficients = curve.values(self.signal), curve.coefficients
         low, high = self.limits(values[0])
-        bad = [(low is not None and value < low) or (high is not None and value > high) for value in values]
+        # Written so that what is not a number is bad too.
+        bad = [not ((low is None or value >= low) and (high is None or value <= high)) for value in values]
         found = next(
             (i for i in range(1, len(bad)) if all(bad[i : i + self.window]) and i + self.window <= len(bad)), None
         )
@@ -109,8 +110,12 @@ class Mark:
         return 1 + 9 / (1 + math.exp(-max(min(z, 50.0), -50.0)))
 
 
-COHERENCE = Mark(4.0, {"low_logprob": 0.7, "repetition": -4.0})
-"""The coherence that a judge would see."""
+COHERENCE = Mark(5.5, {"low_logprob": 0.62, "repetition": -3.3})
+"""The coherence that a judge would see, as the default model reads it.
+
+Fitted to a judge's marks of 2,640 completions of Llama-3-8B, steered towards two concepts by 12 kinds of vectors. How
+far such constants carry over to a concept that they were not fitted on, `steersman bench selection` says (`held out`).
+"""
 
 
 @final
@@ -132,8 +137,9 @@ class Product:
             in mean distances between the curve's coefficients, where these are uneven.
         source: where the rule comes from.
 
-    The alarm is the first trial, neighbours averaged in, from which on at least two in a row are broken. Nothing from
-    the alarm on is recommended. The onset is the first trial whose behaviour is halfway.
+    The alarm is the first trial, neighbours averaged in, from which on at least two in a row are broken; the last one
+    alone counts as well, since nothing says that text would recover. Nothing from the alarm on is recommended. The
+    onset is the first trial whose behaviour is halfway.
     """
 
     name: str

@@ -68,7 +68,9 @@ def read_signals(
     plans: Plan | Sequence[Plan] | None = None,
     chat: bool = True,
 ) -> list[dict[str, float]]:
-    """Return the named signals of every completion; an empty one gets the worst values there are, never none.
+    """Return the named signals of every completion; an empty one gets the worst values, never none.
+
+    So does one that cannot be read in numbers, as under a steered evaluator whose activations overflow.
 
     Args:
         evaluator: what reads, best an unsteered model; it may be another one than wrote.
@@ -97,7 +99,7 @@ def read_signals(
 
 
 def read_text_signals(model: Engine, texts: Sequence[str], plans: Sequence[Plan]) -> list[dict[str, float]]:
-    """Return `TEXT_SIGNALS` of every plan, means over the texts' tokens.
+    """Return `TEXT_SIGNALS` of every plan, means over the texts' tokens; 20 nats where they are not numbers.
 
     Args:
         model: the model that is steered.
@@ -108,12 +110,11 @@ def read_text_signals(model: Engine, texts: Sequence[str], plans: Sequence[Plan]
     for plan in plans:
         scores = model.score("", texts, plan, batch_size=ROWS, divergence=True)
         count = sum(len(score.tokens) for score in scores)
-        found.append(
-            {
-                "text_cross_entropy": -sum(score.total for score in scores) / count,
-                "text_kl": sum(sum(score.divergence) for score in scores) / count,
-            }
-        )
+        means = {
+            "text_cross_entropy": -sum(score.total for score in scores) / count,
+            "text_kl": sum(sum(score.divergence) for score in scores) / count,
+        }
+        found.append({name: _finite(name, value) for name, value in means.items()})
     return found
 
 
@@ -162,7 +163,7 @@ def _read(
         for values, one, other in zip(found, asked, neutral, strict=True):
             gains = [a - b for a, b in zip(one.tokens, other.tokens, strict=True)]
             values["enacted"] = -_lowest([-gain for gain in gains])
-    return [{name: values[name] for name in names} for values in found]
+    return [{name: _finite(name, values[name]) for name in names} for values in found]
 
 
 def _values(text: str, score: Score) -> dict[str, float]:
@@ -184,8 +185,15 @@ def _values(text: str, score: Score) -> dict[str, float]:
 
 def _lowest(values: Sequence[float]) -> float:
     """Return the mean of the lowest fifth, of at least one value."""
+    if any(math.isnan(value) for value in values):
+        return math.nan  # has no place in an order
     count = max(1, len(values) // 5)
     return sum(sorted(values)[:count]) / count
+
+
+def _finite(name: str, value: float) -> float:
+    # What is not a number passes every limit and is no JSON: a model steered out of its numbers has to ring instead.
+    return value if math.isfinite(value) else _worst(name)
 
 
 def _worst(name: str) -> float:
@@ -198,5 +206,6 @@ def _worst(name: str) -> float:
         "distinct": 0.0,
         "echo": 0.0,
         "contrast": 0.0,
+        **dict.fromkeys(TEXT_SIGNALS, -EMPTY),
     }
     return worst.get(name, EMPTY)
