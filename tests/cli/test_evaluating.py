@@ -109,7 +109,6 @@ def said(done):
         (["--random-seeds", "-1"], "'--random-seeds'"),
         (["--judge", "oracle"], "expected a judge as phrases, .* got 'oracle'"),
         (["--judge", "phrases:strict"], "phrases is how phrases is written"),
-        (["--task", "fluency", "--judge", "phrases"], "expected a task that completes prompts .*, got fluency"),
         (["--judge", "phrases", "--judge", "phrases"], "expected judges with different names, got phrases twice"),
         (["--judge", "odds", "--judge", "odds=phrases"], "expected judges with different names, got odds twice"),
         (["--judge", f"openai:small@{NO_MODEL}", "--judge-prices", "1"], "expected two --judge-prices"),
@@ -239,6 +238,13 @@ def test_pairs_that_do_not_give_the_direction_are_said(steersman, few, folder, f
 
 
 # Judges.
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep"])
+def test_a_judge_without_anything_to_read_is_refused(steersman, folder, command):
+    held = ["--direction", folder / "direction.safetensors", "--task", "fluency"]
+    held += ["--coefficients", "0.3"] if command == "sweep" else []
+    refused(steersman(command, *held, "--judge", "phrases"), "expected a task that completes prompts .*, got fluency")
 
 
 def test_judges_and_their_agreement(steersman, few, tmp_path, endpoint):

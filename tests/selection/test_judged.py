@@ -107,22 +107,22 @@ def planted(reading, count, seed):
             for i, (a, b) in enumerate(zip(low, rep, strict=True))
         ]
         curves.append(Curve(tuple(trials)))
-        marks.append([float(round(reading.read(trial.signals))) for trial in trials])
+        marks.append([float(round(mark)) for mark in reading.along(curves[-1])])
     return curves, marks
 
 
 def test_planted_constants_are_found_again():
-    truth = Mark(5.0, {"low_logprob": 0.6, "repetition": -3.0})
+    truth = Mark(3.8, {"low_logprob": 0.6, "repetition": -3.0}, relative=("low_logprob",))
     curves, marks = planted(truth, 60, 0)
-    found = fit_mark(curves, marks, ["low_logprob", "repetition"])
+    found = fit_mark(curves, marks, ["low_logprob", "repetition"], relative=["low_logprob"])
     # Shrunk a little, and the marks are rounded.
     assert found.weights["low_logprob"] == pytest.approx(0.6, rel=0.25)
     assert found.weights["repetition"] == pytest.approx(-3.0, rel=0.25)
     held, theirs = planted(truth, 20, 1)
     misses = [
-        found.read(trial.signals) - mark
+        ours - mark
         for curve, row in zip(held, theirs, strict=True)
-        for trial, mark in zip(curve.trials, row, strict=True)
+        for ours, mark in zip(found.along(curve), row, strict=True)
     ]
     assert np.abs(misses).mean() < 0.6
     with pytest.raises(InputError, match="at least one signal"):
@@ -147,7 +147,8 @@ def test_held_out_constants_come_from_the_other_concepts_alone(tmp_path):
     found = bench_rules(sweeps, [sweep.curve(signals) for sweep in sweeps])
     # The hills' judge likes what the sea's does not: each is judged by the other's constants.
     assert found.constants["the sea"]["low_logprob"] < 0 < found.constants["the hills"]["low_logprob"]
-    fitted = fit_mark([sweeps[0].curve(signals)], [sweeps[0].coherence], ["low_logprob", "repetition"])
+    curve, names = sweeps[0].curve(signals), ["low_logprob", "repetition"]
+    fitted = fit_mark([curve], [sweeps[0].coherence], names, relative=["low_logprob"])
     assert found.constants["the hills"] == {"intercept": fitted.intercept, **fitted.weights}
     expected = judge(Product("default", ("concept", "enacted"), fitted), sweeps[1], sweeps[1].curve(signals))
     assert found.outcomes["default, held out"][1] == expected

@@ -104,14 +104,22 @@ def test_thresholds_that_cannot_work_are_refused(options, match):
 
 @given(st.floats(-100, 0), st.floats(0, 1))
 def test_a_reading_stays_within_the_marks(low, repetition):
-    mark = COHERENCE.read({"low_logprob": low, "repetition": repetition})
+    unsteered = {"low_logprob": -3.0, "repetition": 0.1}
+
+    def read(low, repetition):
+        return COHERENCE.read({"low_logprob": low, "repetition": repetition}, unsteered)
+
+    mark = read(low, repetition)
     assert 1 <= mark <= 10
-    assert mark >= COHERENCE.read({"low_logprob": low - 1, "repetition": repetition})
-    assert mark >= COHERENCE.read({"low_logprob": low, "repetition": min(1.0, repetition + 0.1)})
+    assert mark >= read(low - 1, repetition)
+    assert mark >= read(low, min(1.0, repetition + 0.1))
+    # Another reader, to whom all such text is less likely, marks it the same.
+    moved = COHERENCE.read({"low_logprob": low - 4, "repetition": repetition}, {**unsteered, "low_logprob": -7.0})
+    assert mark == pytest.approx(moved)
 
 
 def test_a_reading_is_its_formula():
-    found = Mark(0.5, {"a": 2.0, "b": -1.0}).read({"a": 0.25, "b": 3.0})
+    found = Mark(0.5, {"a": 2.0, "b": -1.0}, ("a",)).read({"a": 0.75, "b": 3.0}, {"a": 0.5, "b": 9.0})
     assert found == pytest.approx(1 + 9 / (1 + math.exp(-(0.5 + 0.5 - 3.0))))
 
 

@@ -122,7 +122,7 @@ def _ruled(searches: Sequence[Search]) -> _View | None:
                      _lines(rule.signal, searches), low, high)  # fmt: skip
     if isinstance(rule, Product) and there:
         lines = tuple(
-            tuple((trial.coefficient, rule.coherence.read(trial.signals)) for trial in search.trials)
+            tuple((t.coefficient, rule.coherence.read(t.signals, search.trials[0].signals)) for t in search.trials)
             for search in searches
         )
         title = f"Coherence, by the rule {rule.name}"

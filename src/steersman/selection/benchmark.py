@@ -163,7 +163,10 @@ def _without(rule: Product, sweeps: Sequence[Sweep], curves: Sequence[Curve], co
     """Return the rule with its coherence mark fitted on all sweeps but one concept's."""
     others = [(sweep, curve) for sweep, curve in zip(sweeps, curves, strict=True) if sweep.concept != concept]
     reading = fit_mark(
-        [curve for _, curve in others], [sweep.coherence for sweep, _ in others], list(rule.coherence.weights)
+        [curve for _, curve in others],
+        [sweep.coherence for sweep, _ in others],
+        list(rule.coherence.weights),
+        relative=rule.coherence.relative,
     )
     return replace(rule, coherence=reading)
 

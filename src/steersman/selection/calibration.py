@@ -13,13 +13,20 @@ SHRINKAGE = 0.01
 """Weight of the squared weights, of standardised signals: enough to tell near copies apart, too little to matter."""
 
 
-def fit_mark(curves: Sequence[Curve], marks: Sequence[Sequence[float]], signals: Sequence[str]) -> Mark:
+def fit_mark(
+    curves: Sequence[Curve],
+    marks: Sequence[Sequence[float]],
+    signals: Sequence[str],
+    *,
+    relative: Sequence[str] = (),
+) -> Mark:
     """Return the mark that comes nearest to a judge's marks: a logistic regression of `(mark - 1) / 9`.
 
     Args:
         curves: with the signals.
         marks: of every trial of every curve, 1 to 10.
         signals: what to read from.
+        relative: those of them that count less their unsteered value.
 
     Raises:
         InputError: for no signal, or marks that do not belong to the curves.
@@ -28,7 +35,14 @@ def fit_mark(curves: Sequence[Curve], marks: Sequence[Sequence[float]], signals:
     """
     if not signals:
         raise InputError("expected at least one signal to read from, got none")
-    columns = [[value for curve in curves for value in curve.values(name)] for name in signals]
+    columns = [
+        [
+            value - (values[0] if name in relative else 0.0)
+            for values in (curve.values(name) for curve in curves)
+            for value in values
+        ]
+        for name in signals
+    ]
     target = (np.array([mark for row in marks for mark in row], dtype=np.float64) - 1) / 9
     table = np.array(columns, dtype=np.float64).T
     if len(target) != len(table) or not len(table):
@@ -48,4 +62,5 @@ def fit_mark(curves: Sequence[Curve], marks: Sequence[Sequence[float]], signals:
     return Mark(
         float(found[0] - weights @ middle),
         {name: float(weight) for name, weight in zip(signals, weights, strict=True)},
+        tuple(name for name in signals if name in relative),
     )

@@ -99,18 +99,31 @@ class Mark:
     Args:
         intercept: at signals of 0.
         weights: by signal.
+        relative: signals that count less their unsteered value. A reader finds its own kind's text likelier than
+            another's; what tells of steering is how far it falls.
     """
 
     intercept: float
     weights: Mapping[str, float] = field(default_factory=dict[str, float])
+    relative: tuple[str, ...] = ()
 
-    def read(self, signals: Mapping[str, float]) -> float:
-        """Return the mark, 1 to 10."""
-        z = self.intercept + sum(weight * signals[name] for name, weight in self.weights.items())
+    def read(self, signals: Mapping[str, float], unsteered: Mapping[str, float]) -> float:
+        """Return the mark, 1 to 10.
+
+        Args:
+            signals: of the text.
+            unsteered: of the text that the unsteered model writes in its place.
+        """
+        values = {name: signals[name] - (unsteered[name] if name in self.relative else 0.0) for name in self.weights}
+        z = self.intercept + sum(weight * values[name] for name, weight in self.weights.items())
         return 1 + 9 / (1 + math.exp(-max(min(z, 50.0), -50.0)))
 
+    def along(self, curve: Curve) -> list[float]:
+        """Return the mark of every trial of a curve."""
+        return [self.read(trial.signals, curve.trials[0].signals) for trial in curve.trials]
 
-COHERENCE = Mark(5.5, {"low_logprob": 0.62, "repetition": -3.3})
+
+COHERENCE = Mark(2.3, {"low_logprob": 0.53, "repetition": -3.9}, relative=("low_logprob",))
 """The coherence that a judge would see, as the default model reads it.
 
 Fitted to a judge's marks of 2,640 completions of Llama-3-8B, steered towards two concepts by 12 kinds of vectors. How
@@ -165,7 +178,7 @@ class Product:
 
     def pick(self, curve: Curve) -> Pick:
         """Return the coefficient with the largest product, below the alarm."""
-        marks = [self.coherence.read(trial.signals) for trial in curve.trials]
+        marks = self.coherence.along(curve)
         each = [self._shown(curve.values(name), marks) for name in self.behaviour]
         shown = [sum(values) / len(each) for values in zip(*each, strict=True)]
         coefficients, tried = curve.coefficients, curve.coefficients[-1]
