@@ -236,7 +236,7 @@ RULES: dict[str, Rule] = {
         Threshold("entropy", "entropy", "both", 0.5, relative=True),
         Threshold("repetition", "repetition", "up", 0.3),
         Threshold("lowest-token", "min_logprob", "down", 3.0),
-        Threshold("single-token", "text_cross_entropy", "up", 1.0, source="Chalnev et al. (2024), section 4"),
+        Threshold("single-token", "text_cross_entropy", "up", 1.0, source="after Chalnev et al. (2024), SAE-TS"),
         Threshold("kl", "text_kl", "up", 0.5),
         Product("default", ("concept", "enacted")),
     )
