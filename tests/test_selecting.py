@@ -337,3 +337,42 @@ def test_a_tiny_model_is_selected_for_from_end_to_end():
     assert len(found.considered) == 2
     assert all(set(each.costs) == {"kl", "cross-entropy"} for each in found.considered)
     json.dumps(found.plain(), allow_nan=False)
+
+
+def test_test_items_can_be_left_alone_and_the_reason_speaks_of_the_others():
+    log: list[str] = []
+    found = selected(log=log, confirm=False)
+    assert (found.status, found.best.site, found.points, found.report) == ("chosen", Site(1), (), None)
+    assert not any(item.startswith("confirm") for item in log)
+    assert "test items" not in found.reason
+    assert found.reason.startswith("add 0.8 norm at resid_post.1: the largest effect on planted effect (points)")
+    assert "at kl 2.56 nats per token, within kl at most 100 nats per token" in found.reason
+
+
+def test_a_store_is_asked_first_and_nothing_is_computed_twice():
+    store: dict[str, Outcome] = {}
+    first, second = [], []
+    one = selected(log=first, store=store)
+    model = Planted()
+    two = select(
+        model, HELD, budget="kl=100", rule=UpTo(0.8), sites=[0, 1, 2, 3], limit=3, target=planted_objective(second),
+        store=store,
+    )  # fmt: skip
+    assert one.plain() == two.plain()
+    assert first
+    assert second == []
+    searches = [key for key in store if key.startswith("search:")]
+    assert searches
+    assert all("trials" in store[key].details for key in searches)
+
+
+def test_a_cost_can_be_measured_on_items_of_ones_own():
+    log: list[str] = []
+    parts = [PlantedTask(prompts(name, 6), name="own", log=log) for name in ("costly", "costly test")]
+    found = selected(budget="cross-entropy=1.5", costs=[Measure("cross-entropy", "effect", *parts)])
+    # Cost and effect are the same there: what spends 1.5 gains 1.5.
+    assert found.best.effect == pytest.approx(found.best.costs["cross-entropy"])
+    assert SPENT * 1.5 <= found.best.costs["cross-entropy"] <= 1.5
+    assert log
+    with pytest.raises(InputError, match=r"a measure of each cost in the budget \(kl\), got over-refusal"):
+        selected(costs=[Measure("over-refusal", "effect", *parts)])

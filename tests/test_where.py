@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from steersman.errors import InputError
-from steersman.where import LARGEST, POINTS, SPANS, Site, Span, layer_at, layers_in
+from steersman.where import LARGEST, POINTS, SPANS, Site, Span, eligible_layers, layer_at, layers_in
 
 # Prompt and completion lengths of every row of a batch.
 batches = st.lists(st.tuples(st.integers(1, 6), st.integers(0, 6)), min_size=1, max_size=5)
@@ -376,3 +376,14 @@ def test_any_text_names_layers_or_is_refused_in_a_sentence(text, depth):
         assert layers == sorted(set(layers))
         assert layers
         assert 0 <= layers[0] <= layers[-1] < depth
+
+
+@given(st.integers(1, 100), st.floats(0, 1), st.floats(0, 1), st.integers(1, 5))
+def test_eligible_layers_lie_between_the_depths(depth, low, high, stride):
+    wanted = [layer for layer in range(depth) if low * depth <= layer and layer + 1 <= high * depth]
+    if wanted:
+        assert eligible_layers(depth, low, high) == wanted
+        assert eligible_layers(depth, low, high, stride) == [layer for i, layer in enumerate(wanted) if i % stride == 0]
+    else:
+        with pytest.raises(InputError, match="at least one layer between depths"):
+            eligible_layers(depth, low, high)

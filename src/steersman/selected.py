@@ -90,7 +90,7 @@ class Selection:
         considered: every site and edit that was tried, by site.
         sites: the rule's view of the candidates that had a coefficient; `None` where none had.
         points: the test items at multiples of the choice, then under a random vector of equal norm; empty where nothing
-            was chosen.
+            was chosen, or nothing was to be confirmed.
         objective: what was to be gained.
         unit: of the effect.
         sign: 1 or -1.
@@ -98,7 +98,7 @@ class Selection:
         ranges: for the direction's file, one per site and edit; each recommends what keeps rule and budget there.
         direction: at the sites that were considered.
         reason: in a few sentences.
-        report: rows and paired differences on the test items; `None` where nothing was chosen.
+        report: rows and paired differences on the test items; `None` where there are no points.
     """
 
     status: Literal["chosen", "nothing within budget"]
@@ -158,10 +158,19 @@ def reason_of(
     Args:
         chosen: the place.
         ranked: the rule's view of the candidates.
-        points: on the test items.
+        points: on the test items; none where these were left alone.
         considered: all places.
         budget: the limits.
     """
+    out = sum(bool(each.dropped) for each in considered)
+    chose = (
+        f"{chosen.edit} {chosen.coefficient:g} {chosen.choice.unit} at {chosen.site}: the largest {ranked.measure} on "
+        f"validation items, {chosen.effect:+.3g}, of {len(considered)} tried ({out} dropped)"
+    )
+    allowed = f"The strongest that was allowed there: {chosen.choice.reason}."
+    if not points:
+        spent = ", ".join(f"{name} {value:.3g} {KNOWN[name].unit}" for name, value in chosen.costs.items())
+        return f"{chose}, at {spent}, within {budget.words}. {allowed}"
     at = {point.label: point for point in points}
     own, drawn = at["1x"], at["random direction, 1x"]
     effect = own.effect
@@ -172,13 +181,10 @@ def reason_of(
         sure = "not confirmed: nothing was written that it could be measured of"
     costs = ", ".join(f"{n} {v.value:+.3g} [{v.low:+.3g}, {v.high:+.3g}] {KNOWN[n].unit}" for n, v in own.costs.items())
     kept = f"beyond the budget there ({'; '.join(own.broken)})" if own.broken else f"within {budget.words}"
-    out = sum(bool(each.dropped) for each in considered)
     return (
-        f"{chosen.edit} {chosen.coefficient:g} {chosen.choice.unit} at {chosen.site}: the largest {ranked.measure} on "
-        f"validation items, {chosen.effect:+.3g}, of {len(considered)} tried ({out} dropped). On {effect.n} test items "
+        f"{chose}. On {effect.n} test items "
         f"{effect.value:+.3g} [{effect.low:+.3g}, {effect.high:+.3g}] ({sure}), a random vector of equal norm "
-        f"{drawn.effect.value:+.3g}; it costs {costs}, {kept}. The strongest that was allowed there: "
-        f"{chosen.choice.reason}."
+        f"{drawn.effect.value:+.3g}; it costs {costs}, {kept}. {allowed}"
     )
 
 

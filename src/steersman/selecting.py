@@ -7,13 +7,14 @@ once: at the choice, at half and at one and a half times of it, and under a rand
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 from steersman.direction import Direction
 from steersman.edits import Add, Edit
 from steersman.errors import InputError
-from steersman.evaluation import evaluate, measure
+from steersman.evaluation import Store, evaluate, measure
 from steersman.maths.statistics import Estimate
 from steersman.model.loaded import Model
 from steersman.objectives import Measure, Objective, cost_measures, objective_named, objective_of
@@ -25,11 +26,10 @@ from steersman.selection.chosen import CoefficientChoice
 from steersman.selection.coefficient import MOST, PROMPTS, choose_coefficient, takes_fractions
 from steersman.selection.curve import Rule
 from steersman.selection.dose import Dose, at_budget
-from steersman.selection.layer import eligible_layers
 from steersman.selection.site import Candidate, SiteChoice, choose_site
 from steersman.summary import Report
 from steersman.tasks import Outcome, Setting, Task
-from steersman.where import Site
+from steersman.where import Site, eligible_layers
 
 SITES = 6
 """Sites that are tried where nobody says which, at even distances."""
@@ -50,6 +50,39 @@ Notify = Callable[[str, int, int], None]
 """Called with a stage's name, items done and items in all."""
 
 
+@final
+@dataclass(frozen=True)
+class _Batches(MutableMapping[str, Mapping[str, Any]]):
+    """The batches of a search, kept among the outcomes of finished items.
+
+    Args:
+        store: where.
+        context: identity of the model, which the addresses of a search do not hold.
+    """
+
+    store: Store
+    context: str
+
+    def __getitem__(self, address: str) -> Mapping[str, Any]:
+        return self.store[self._key(address)].details
+
+    def __setitem__(self, address: str, batch: Mapping[str, Any]) -> None:
+        self.store[self._key(address)] = Outcome("batch", {}, batch)
+
+    def __delitem__(self, address: str) -> None:
+        del self.store[self._key(address)]
+
+    def __iter__(self) -> Iterator[str]:
+        begin = self._key("")
+        return (key.removeprefix(begin) for key in self.store if key.startswith(begin))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _key(self, address: str) -> str:
+        return f"search:{self.context}:{address}"
+
+
 @dataclass(frozen=True)
 class _Search:
     """All that the search for a site's coefficient needs."""
@@ -62,7 +95,7 @@ class _Search:
     sign: int
     span: str
     unit: str
-    known: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+    store: Store
 
     def setting(self, site: Site, edit: Edit, coefficient: float) -> Setting:
         """Return the steered setting of a coefficient; the unsteered one at 0."""
@@ -79,7 +112,7 @@ class _Search:
 
     def _values(self, what: Measure, setting: Setting) -> dict[str, float]:
         task: Task = what.validation
-        parts = measure(self.model, task, setting, context=self.model.identity, store=self.known)
+        parts = measure(self.model, task, setting, context=self.model.identity, store=self.store)
         return {o.item: o.metrics[what.metric] for part in parts for o in part if what.metric in o.metrics}
 
     def considered(self, edit: Edit, choice: CoefficientChoice) -> Considered:
@@ -134,6 +167,9 @@ def select(
     most: int = MOST,
     limit: int | None = None,
     seed: int = 0,
+    costs: Sequence[Measure] | None = None,
+    confirm: bool = True,
+    store: Store | None = None,
     notify: Notify | None = None,
 ) -> Selection:
     """Return where and how strongly to steer with a direction, the gain as large as a budget allows.
@@ -156,17 +192,26 @@ def select(
         most: completions of each search.
         limit: at most so many items of every measure; each measure's own number where not given.
         seed: of the bootstrap and of the random control.
+        costs: what measures the costs of the budget, in its units; the built-in measures where not given.
+        confirm: `False` leaves the test items alone, for whoever measures more on them than the choice.
+        store: finished items and batches of completions by content address; found ones are not computed again, so
+            that a selection that was interrupted goes on where it was.
         notify: progress.
 
     Raises:
-        InputError: for a target or budget that is none, a target whose task measures a cost as well, or a site that
-            the direction does not hold.
+        InputError: for a target or budget that is none, costs that are not the budget's, a target whose task measures
+            a cost as well, or a site that the direction does not hold.
     """
     limits = Budget.parse(budget) if isinstance(budget, str) else budget
     held = candidates_of(direction, sites)
     aim = _aim(target, held, concept, sign, limit, seed)
-    search = _Search(model, held, aim, tuple(cost_measures(limits, limit)), limits, sign, span, unit)
-    _check_tasks((aim.measure, *search.costs))
+    kept: Store = {} if store is None else store
+    measures = tuple(cost_measures(limits, limit) if costs is None else costs)
+    if sorted(each.name for each in measures) != sorted(limits.limits):
+        given = ", ".join(each.name for each in measures) or "none"
+        raise InputError(f"expected a measure of each cost in the budget ({', '.join(limits.limits)}), got {given}")
+    search = _Search(model, held, aim, measures, limits, sign, span, unit, kept)
+    check_tasks((aim.measure, *search.costs))
     tell = notify or (lambda *_: None)
     considered: list[Considered] = []
     places = [(site, edit) for site in held.sites for edit in edits]
@@ -186,6 +231,7 @@ def select(
             unit=unit,
             concept=concept,
             most=most,
+            memory=_Batches(kept, model.identity),
         )
         considered.append(search.considered(edit, choice))
         tell("sites", len(considered), len(places))
@@ -197,9 +243,11 @@ def select(
             "nothing within budget", None, tuple(considered), ranked, (), aim.name, aim.unit, sign, limits, ranges,
             held, reason,
         )  # fmt: skip
-    how = next(edit for edit in edits if edit_words(edit) == chosen.edit)
-    report, points = _confirmed(search, chosen, how, seed, tell)
     assert ranked is not None
+    report, points = None, ()
+    if confirm:
+        how = next(edit for edit in edits if edit_words(edit) == chosen.edit)
+        report, points = _confirmed(search, chosen, how, seed, tell)
     reason = reason_of(chosen, ranked, points, considered, limits)
     return Selection(
         "chosen", chosen, tuple(considered), ranked, points, aim.name, aim.unit, sign, limits,
@@ -229,8 +277,15 @@ def candidates_of(direction: Direction, sites: Sequence[int | float | Site] | No
     return direction.at(*(found[(2 * i + 1) * len(found) // (2 * count)] for i in range(count)))
 
 
-def _check_tasks(measures: Sequence[Measure]) -> None:
-    """Refuse two tasks of one name: the items of one would confirm what was chosen on the other's."""
+def check_tasks(measures: Sequence[Measure]) -> None:
+    """Refuse two tasks of one name: the items of one would confirm what was chosen on the other's.
+
+    Args:
+        measures: the target's and the costs'.
+
+    Raises:
+        InputError: naming the task and the cost.
+    """
     tasks: dict[str, Task] = {}
     for each in measures:
         if tasks.setdefault(each.test.name, each.test) is not each.test:
@@ -295,7 +350,9 @@ def _confirmed(
         tell("confirm", done, total)
 
     tell("confirm", 0, total)
-    report = evaluate(search.model, tasks, settings, context=search.model.identity, seed=seed, notify=notify)
+    report = evaluate(
+        search.model, tasks, settings, context=search.model.identity, store=search.store, seed=seed, notify=notify
+    )
     points: list[Point] = []
     for setting, label in zip(settings[1:], labels[1:], strict=True):
         effect = _difference(report, search.objective.measure, setting)

@@ -112,6 +112,25 @@ def layer_at(place: int | float, depth: int) -> int:
     return place % depth
 
 
+def eligible_layers(depth: int, low: float, high: float, stride: int = 1) -> list[int]:
+    """Return the decoder blocks between two depths.
+
+    Args:
+        depth: number of blocks.
+        low: least share of the depth, 0 to 1.
+        high: share of the depth from which on layers are left out, 0 to 1. Arditi et al. (2024) leave out the last
+            fifth: a direction there acts on the output tokens, not on what the model decides.
+        stride: take every so-manieth layer, at least 1.
+
+    Raises:
+        InputError: when none is left.
+    """
+    layers = [layer for layer in range(depth) if low * depth <= layer < int(high * depth)][::stride]
+    if not layers:
+        raise InputError(f"expected at least one layer between depths {low} and {high} of {depth} layers, got none")
+    return layers
+
+
 def layers_in(text: str, depth: int) -> list[int]:
     """Return the decoder blocks that a text names: `14`, `-1`, `0.4`, `all`, ranges `8:16`, several with commas.
 

@@ -93,3 +93,29 @@ def test_what_is_there_is_not_overwritten(steersman, given, tmp_path):
         assert "there" in done.err or "selection.json" in done.err
     assert there.read_bytes() == b"mine"
     assert (tmp_path / "selection.json").read_text() == "mine"
+
+
+def test_the_same_command_again_finds_its_folder_finished_and_another_is_refused(
+    steersman, given, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    command = [*given, "--mode", "alert", "--out", out]
+    assert steersman(*command).code == 0
+    before = {name: (out / name).read_bytes() for name in ("selection.json", "selection.html", "items.jsonl")}
+    with monkeypatch.context() as patch:
+        patch.setattr("steersman.model.loaded.Model.complete", lambda *_, **__: pytest.fail("something was completed"))
+        assert steersman(*command).code == 0
+    assert {name: (out / name).read_bytes() for name in before} == before
+    other = steersman(*command, "--sign", "-")
+    assert other.code == 2
+    assert "holds a run with other settings" in other.err
+    assert (out / "selection.json").read_bytes() == before["selection.json"]
+    assert steersman(*command, "--sign", "-", "--force").code == 0
+
+
+def test_a_target_that_the_budget_limits_is_refused_before_any_model_is_loaded(steersman, given, folder, monkeypatch):
+    monkeypatch.setattr("steersman.cli.selecting.open_model", lambda *_: pytest.fail("a model was loaded"))
+    texts = folder / "prompts.jsonl"
+    done = steersman(*given, "--target", f"over-refusal={texts}", "--budget", "over-refusal=0.1")
+    assert done.code == 2
+    assert "expected a target that the budget does not limit, got the task 'over-refusal' for both" in done.err

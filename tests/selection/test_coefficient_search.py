@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from fakes import FakeEngine
 from steersman.edits import Ablate, Add
 from steersman.errors import InputError
 from steersman.methods import MeanDifference
+from steersman.model.generate import Sampling
 from steersman.model.load import load
 from steersman.plan import Plan
 from steersman.prompts import Example, Pair
@@ -113,6 +114,32 @@ def test_the_same_search_twice_is_the_same():
     assert search(Falls(0.3)).plain() == search(Falls(0.3)).plain()
 
 
+def test_a_search_with_a_memory_completes_nothing_twice_and_one_cut_short_goes_on():
+    plain, memory = search(Falls(0.3)).plain(), {}
+    assert search(Falls(0.3), memory=memory).plain() == plain
+    # As a file would give it back.
+    held = json.loads(json.dumps(memory))
+    again = Voice(rate=falling)
+    assert search(Falls(0.3), again, memory=held).plain() == plain
+    assert again.batches == []
+    for count in range(len(held)):
+        begun = Voice(rate=falling)
+        assert search(Falls(0.3), begun, memory=dict(list(held.items())[:count])).plain() == plain
+        assert len(begun.batches) == len(held) - count
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"sign": -1}, {"prompts": ("Say nothing.", "Go on.")}, {"chat": False}, {"sampling": Sampling(max_new_tokens=3)}],
+)
+def test_another_search_finds_nothing_in_the_memory_of_the_first(other):
+    memory = {}
+    search(Falls(0.3), memory=memory)
+    engine = Voice(rate=falling)
+    search(Falls(0.3), engine, memory=memory, **other)
+    assert len(engine.batches) >= 2
+
+
 def test_no_alarm_is_said_and_no_number_is_made_up():
     choice = search(Falls(9.0))
     assert choice.pick.status == "no alarm"
@@ -179,7 +206,7 @@ def test_an_ablation_is_read_by_what_it_takes_away(monkeypatch):
     monkeypatch.setattr(coefficient._Trying, "_places", lambda *_: [value for part in moved for value in part])
     trying = coefficient._Trying(
         Voice(rate=falling), ONE, PROMPTS, (PROJECTION,), Ablate(), "all", "norm", 1, Voice(), False, None,
-        coefficient.SAMPLING, True,
+        coefficient.SAMPLING, True, {},
     )  # fmt: skip
     trials, _ = trying.trials([0.0, 1.0], [])
     assert [trial.signals[PROJECTION] for trial in trials] == [0.0, 1.0]
@@ -243,7 +270,33 @@ def test_a_real_model_is_read_for_the_onset():
 def test_the_default_rule_reads_the_projection_where_no_concept_is_named(concept):
     choice = choose_coefficient(tiny_model("llama", chat=True), ONE, ["Hi", "Why?"], concept=concept, most=10)
     assert ("concept" in choice.curve.trials[0].signals) == (concept is not None)
-    assert choice.pick.status in ("found", "no alarm", "no effect", "never coherent")
+    # A model of random weights writes nothing of the kind, however it is steered: the projection says so. What the
+    # concept's own signals see in it begins where they are halfway between nothing and their most.
+    assert (choice.pick.status == "no onset") == ("no onset: completions move" in choice.reason) == (concept is None)
+    assert (choice.pick.onset is None) == (concept is None)
+
+
+@pytest.mark.parametrize(
+    ("clear", "onset", "recommended", "status"),
+    [(1.0, 0.2, 0.2, "found"), (3.0, 0.4, 0.4, "found"), (9.0, None, 0.2, "no onset")],
+)
+def test_nothing_is_recommended_before_the_onset(clear, onset, recommended, status):
+    marks = [(0, 0), (-0.5, 0.9), (-1, 2.6), (-3, 3.0), (-9, 3.1), (-12, 3)]
+    trials = tuple(
+        Trial(0.1 * i, ("text",), {"low_logprob": low, "repetition": 0.0, PROJECTION: moved})
+        for i, (low, moved) in enumerate(marks)
+    )
+    curve = Curve(
+        (
+            *trials[:3],
+            replace(trials[3], coefficient=0.4),
+            *(replace(t, coefficient=t.coefficient + 0.1) for t in trials[4:]),
+        )
+    )
+    found = coefficient._picked(Product("own", (PROJECTION,), neighbours=0), curve, clear)
+    assert (found.status, found.onset, found.recommended) == (status, onset, recommended)
+    assert found.alarm == pytest.approx(0.5)
+    assert ("taken in the place of 0.2" in found.reason) == (clear == 3.0)
 
 
 def test_noise_is_averaged_out_of_what_can_only_rise():

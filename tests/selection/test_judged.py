@@ -10,7 +10,8 @@ from steersman.selection.benchmark import bench_rules, read_curves
 from steersman.selection.calibration import fit_mark
 from steersman.selection.curve import Curve, Trial
 from steersman.selection.judged import STORED, judge, rank_correlation, read_sweeps, standing
-from steersman.selection.rules import Mark, Product, Threshold
+from steersman.selection.mark import Mark
+from steersman.selection.rules import Product, Threshold
 from steersman.selection.signals import SIGNALS
 
 RECORD = {

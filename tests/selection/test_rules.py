@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from steersman.errors import InputError
 from steersman.selection.curve import Curve, Trial
-from steersman.selection.rules import COHERENCE, RULES, Mark, Product, Threshold, rule_named
+from steersman.selection.mark import COHERENCE, Mark
+from steersman.selection.rules import RULES, Coherent, Product, Threshold, rule_named
 
 WHOLE, BROKEN = {"low_logprob": -3.0, "repetition": 0.0}, {"low_logprob": -14.0, "repetition": 0.8}
 
@@ -160,6 +161,18 @@ def test_the_unit_of_the_behaviour_drops_out(scale, shift):
     first = Product("p", ("concept",)).pick(spoken([1] * 7, shown))
     moved = Product("p", ("concept",)).pick(spoken([1] * 7, [scale * value + shift for value in shown]))
     assert (first.recommended, first.onset, first.alarm) == (moved.recommended, moved.onset, moved.alarm)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_coherence_alone_takes_the_strongest_that_is_whole_and_rings_where_the_product_does(sign):
+    whole, shown = [1, 1, 1, 1, 1, 1, 0, 0, 0], [-20, -20, -18, -8, -4, -9, -1, 0, 0]
+    own, product = (rule.pick(spoken(whole, shown, sign)) for rule in (Coherent("c"), Product("p", ("concept",))))
+    assert (own.status, own.recommended, own.alarm) == ("found", sign * 0.5, sign * 0.6)
+    assert own.alarm == product.alarm
+    ever = Coherent("c").pick(spoken([1] * 5, [0] * 5, sign))
+    assert (ever.status, ever.recommended, ever.alarm) == ("no alarm", sign * 0.4, None)
+    never = Coherent("c").pick(spoken([1, 0, 0, 0], [0] * 4, sign))
+    assert (never.status, never.recommended, never.alarm) == ("never coherent", None, sign * 0.1)
 
 
 def test_several_signals_of_the_behaviour_are_averaged():

@@ -328,3 +328,13 @@ def test_baselines_say_what_they_lack():
         best_auroc(made({1: 1.0, 5: 1.0}, {1: 0.7}))
     with pytest.raises(InputError, match=r"share of the depth from 0 to 1, got 1\.2"):
         at_depth(made({1: 1.0}), 1.2)
+
+
+def test_without_a_budget_the_largest_effect_is_taken_whatever_it_costs():
+    held = [Candidate(Site(layer), effect, {"kl": 9.0 * layer}) for layer, effect in ((1, 2.0), (2, 3.0), (3, 1.0))]
+    choice = choose_site(held, measure="points")
+    assert [each.site.layer for each in choice.ranked] == [2, 1, 3]
+    assert choice.rule == "effect"
+    assert choice.reason == "resid_post.2: the largest points, effect +3 at kl 18; 3 of 3 candidates in the running"
+    costless = choose_site([Candidate(Site(1), 2.0)], measure="points")
+    assert costless.reason.endswith("effect +2; 1 of 1 candidates in the running")

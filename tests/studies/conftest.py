@@ -10,7 +10,7 @@ from steersman.studies import read_config
 from tiny import tiny_network, tokenizer
 
 SMALL = {
-    "selection": {"stride": 1, "prompts": 4, "shortlist": 1, "coefficients": [0.2], "multiples": [1.0, 1.3]},
+    "selection": {"stride": 1, "prompts": 4, "shortlist": 1},
     "learning": {"steps": 3, "batch_size": 2, "tokens": 4},
     "sweep": {"relative": [0.5], "raw": [-1, 2], "honesty": [0.2], "random": [1.0]},
     "generation": {"max_new_tokens": 4},

@@ -47,7 +47,9 @@ def test_a_configuration_survives_its_own_plain_form(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("selection: {budget: 2}", r"selection\.budget: .*less than or equal to 1"),
+        ("selection: {budget: over-refusal=2}", r"selection\.budget: .*at least 0 and at most 1 share"),
+        ("selection: {honesty_budget: much}", r"selection\.honesty_budget: .*expected a budget such as .*'much'"),
+        ("selection: {rule: loudest}", r"selection\.rule: .*expected a rule among .*'loudest'"),
         ("seeed: 1", "seeed: Extra inputs are not permitted"),
         ("sweep: {raw: [.nan]}", r"sweep\.raw\.0: .*finite"),
         ("sets: {harmful: a.jsonl, cats: b.jsonl}", "expected the sets harmful"),

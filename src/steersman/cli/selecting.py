@@ -1,7 +1,10 @@
 """The command that chooses where and how strongly: select."""
 
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -26,18 +29,22 @@ from steersman.edits import Ablate, Add, AddKeepingNorm, Edit
 from steersman.errors import FileError, InputError
 from steersman.files import check_target, facts_of, save_direction
 from steersman.maths.statistics import Estimate
-from steersman.objectives import OBJECTIVES, Objective, objective_of
+from steersman.model.loaded import Model
+from steersman.objectives import OBJECTIVES, Objective, cost_measures, objective_of
+from steersman.plan import Plan
+from steersman.prompts import content_hash
 from steersman.range import Range
 from steersman.report.selection_page import write_selection
+from steersman.runs import open_run
 from steersman.samples import prompt_items
 from steersman.selected import Selection
-from steersman.selecting import candidates_of
+from steersman.selecting import candidates_of, check_tasks
 from steersman.selecting import select as choose
 from steersman.selection.budget import Budget
 from steersman.selection.coefficient import FEWEST, MOST, PROMPTS
 from steersman.selection.rules import RULES, rule_named
 from steersman.tasks.named import TASKS, TaskOptions, tasks_named
-from steersman.where import Span
+from steersman.where import Site, Span
 
 EXAMPLE = "Example: steersman select --direction refusal.safetensors --budget kl=0.5 --save refusal-ranged.safetensors"
 
@@ -82,11 +89,56 @@ Completions = Annotated[int, typer.Option("--completions", help="Of each search,
 Seed = Annotated[int, typer.Option("--seed", help="Of the bootstrap and of the random control.")]
 Folder = Annotated[
     Path | None,
-    typer.Option("--out", help="Folder for selection.html, selection.json and the figures, with every completion."),
+    typer.Option("--out", help="Folder for selection.html, selection.json and the figures; resumed if it exists."),
 ]
 SaveTo = Annotated[
     Path | None, typer.Option("--save", help="File to write the direction to, with the ranges that were found.")
 ]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be selected, checked."""
+
+    held: Direction
+    places: tuple[Site, ...]
+    aims: Mapping[int, Objective | str]
+    limits: Budget
+    edits: tuple[Edit, ...]
+    mode: str
+    words_of: Mapping[int, str | None]
+    texts: tuple[str, ...]
+    span: str
+    unit: str
+    completions: int
+    limit: int | None
+    seed: int
+
+    def settings(self, model: Model) -> dict[str, Any]:
+        """Return everything that decides the results, as plain data."""
+        aims = [
+            aim if isinstance(aim, str) else {"name": aim.name, "items": content_hash(aim.measure.test.items)}
+            for aim in self.aims.values()
+        ]
+        return {
+            "direction": [Plan(self.held.at(site)).digest() for site in self.places],
+            "sites": [str(site) for site in self.places],
+            "signs": list(self.aims),
+            "targets": aims,
+            "budget": dict(self.limits.limits),
+            "rule": self.mode,
+            "edits": [each.name for each in self.edits],
+            "concepts": list(self.words_of.values()),
+            "prompts": list(self.texts),
+            "span": self.span,
+            "unit": self.unit,
+            "completions": self.completions,
+            "limit": self.limit,
+            "seed": self.seed,
+            "model": model.name,
+            "model_revision": model.revision,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        }
 
 
 def register(app: typer.Typer) -> None:
@@ -139,33 +191,16 @@ def select(
     places = (sites_at(held, layer) if layer else candidates_of(held)).sites
     words_of = {1: concept, -1: opposite}
     aims = {each: _aim(target, each, limit, seed, words_of[each]) for each in signs}
+    for aim in aims.values():
+        if isinstance(aim, Objective):
+            check_tasks((aim.measure, *cost_measures(limits, limit)))
     _check_outputs(folder, save, force)
     loaded = open_model(model, dtype, device)
     check_fit(held, loaded)
-    found: list[Selection] = []
-    for each in signs:
-        words = "" if len(signs) == 1 else " +" if each > 0 else " -"
-        with Bars() as bars:
-            found.append(
-                choose(
-                    loaded,
-                    held,
-                    budget=limits,
-                    target=aims[each],
-                    sites=places,
-                    edits=edits,
-                    sign=each,
-                    rule=rule_named(mode),
-                    concept=words_of[each],
-                    prompts=texts,
-                    span=where,
-                    unit=how,
-                    most=completions,
-                    limit=limit,
-                    seed=seed,
-                    notify=lambda stage, done, total, bars=bars, words=words: bars(stage + words, done, total),
-                )
-            )
+    asked = _Asked(
+        held, tuple(places), aims, limits, tuple(edits), mode, words_of, texts, where, how, completions, limit, seed
+    )
+    found = _found(asked, loaded, folder, force)
     written = _written(held, found, direction, folder, save, force)
     if as_json:
         show_json({"selections": [each.plain() for each in found], **written})
@@ -174,6 +209,41 @@ def select(
         present(each)
     for what, path in written.items():
         say(f"{what}: {path}")
+
+
+def _found(asked: _Asked, model: Model, folder: Path | None, force: bool) -> list[Selection]:
+    """Return a selection for each sign; in a folder what is finished is kept, and found again."""
+    found: list[Selection] = []
+    with ExitStack() as stack:
+        store = None
+        if folder is not None:
+            store = open_run(folder, asked.settings(model), force=force)
+            stack.callback(store.close)
+        for sign, aim in asked.aims.items():
+            words = "" if len(asked.aims) == 1 else " +" if sign > 0 else " -"
+            with Bars() as bars:
+                found.append(
+                    choose(
+                        model,
+                        asked.held,
+                        budget=asked.limits,
+                        target=aim,
+                        sites=asked.places,
+                        edits=asked.edits,
+                        sign=sign,
+                        rule=rule_named(asked.mode),
+                        concept=asked.words_of[sign],
+                        prompts=asked.texts,
+                        span=asked.span,
+                        unit=asked.unit,
+                        most=asked.completions,
+                        limit=asked.limit,
+                        seed=asked.seed,
+                        store=store,
+                        notify=lambda stage, done, total, bars=bars, words=words: bars(stage + words, done, total),
+                    )
+                )
+    return found
 
 
 def present(found: Selection) -> None:
@@ -253,7 +323,8 @@ def _check_outputs(folder: Path | None, save: Path | None, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise FileError(f"expected a folder for --out, got the file {str(folder)!r}")
     path = folder / "selection.json"
-    if path.exists() and not force:
+    # A selection of the same settings is continued, which they say; what else stands there is not ours.
+    if path.exists() and not (folder / "config.yaml").exists() and not force:
         raise FileError(f"{path} exists; give another --out, or --force to replace it")
     check_writable(path)
 

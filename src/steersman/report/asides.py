@@ -11,14 +11,16 @@ from steersman.report.words import ARMS, DASH, number, slug
 
 
 def warnings(run: Run) -> list[str]:
-    """Every remark once, with the task and the settings it was made of, in sentences."""
+    """What the choice does not keep, then every remark once, with its task and settings, in sentences."""
+    status = str(run.summary.get("status") or "within budget")
+    found = [] if status == "within budget" else [f"The choice on validation data: {status}."]
     places: dict[tuple[str, str], list[str]] = {}
     for remark in run.remarks:
         labels = places.setdefault((remark.task, remark.text), [])
         label = setting_label(remark.arm, remark.setting if remark.setting.site else None)
         if label not in labels:
             labels.append(label)
-    return [f"{task} ({_few(labels)}): {text}" for (task, text), labels in places.items()]
+    return found + [f"{task} ({_few(labels)}): {text}" for (task, text), labels in places.items()]
 
 
 def _few(labels: Sequence[str]) -> str:

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from steersman.report.comparison import Change, Comparison
 from steersman.report.figures import ARM_COLOURS, ARM_MARKERS, FAINT, INK, PALETTE, Panel, inline_svg
 from steersman.report.metrics import Metric, metric_for
-from steersman.report.page import environment, title_of
+from steersman.report.page import title_of
 from steersman.report.tables import metrics_in
+from steersman.report.templating import environment
 from steersman.report.words import amount, change, change_interval, slug
 from steersman.report.writing import write_atomically
 

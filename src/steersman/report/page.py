@@ -1,12 +1,10 @@
 """The run folder's report: `results.csv`, `plots/` and one self-contained `report.html`."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from steersman.report.asides import agreement, breakdowns, warnings
@@ -15,9 +13,11 @@ from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
 from steersman.report.headline import headline
 from steersman.report.metrics import Metric
 from steersman.report.profile import profile_charts
-from steersman.report.reading import read_run
+from steersman.report.reading import SEARCHES, read_run, read_searches
 from steersman.report.samples import sample_completions
+from steersman.report.selection_page import write_selection
 from steersman.report.tables import Cell, cell, groups, metrics_in, settings_shown, strength, unit_of, write_csv
+from steersman.report.templating import environment
 from steersman.report.tradeoff import tradeoff_charts
 from steersman.report.values import Result, Run, is_at
 from steersman.report.words import ARMS, UNITS, slug
@@ -59,6 +59,9 @@ def write_report(folder: Path) -> Path:
     write_csv(run.results, run.folder / "results.csv")
     for chart in [*tradeoffs, *doses, *profiles]:
         save_chart(chart, run.folder / "plots")
+    searches = read_searches(run.folder)
+    if searches:
+        write_selection(run.folder / SEARCHES, searches, title=f"{title_of(run)}: which layer, how strongly")
     page = environment().get_template("report.html.j2").render(
         run=run,
         title=title_of(run),
@@ -69,6 +72,7 @@ def write_report(folder: Path) -> Path:
         tradeoffs=_drawn(tradeoffs),
         doses=_drawn(doses),
         profiles=_drawn(profiles),
+        searches=f"{SEARCHES}/selection.html" if searches else "",
         samples=sample_completions(run),
         groups=groups(run),
         warnings=warnings(run),
@@ -193,26 +197,3 @@ def _value(value: Any) -> str:
     if value is None:
         return "not recorded"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _tied(text: str) -> str:
-    """No line breaks inside "47 %", "n = 60", "+0.31 nats" and ranges such as "−4.0 to +1.5"."""
-    text = re.sub(r" %", "\u00a0%", text)
-    text = re.sub(r"\bn = (?=\d)", "n\u00a0=\u00a0", text)
-    text = re.sub(r"(?<=\d) (?=points?\b|nats\b)", "\u00a0", text)
-    text = re.sub(r"(?<=\d)\u2013(?=\d)", "\u2060\u2013\u2060", text)
-    return re.sub(r"(?<=\d) to (?=[+\u2212]?\d)", "\u00a0to\u00a0", text)
-
-
-def environment() -> Environment:
-    """The templates, with everything that is put into them escaped."""
-    environment = Environment(
-        loader=PackageLoader("steersman.report", "templates"),
-        autoescape=True,  # completions may hold HTML, also by intent
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["tied"] = _tied
-    return environment

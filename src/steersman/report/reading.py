@@ -15,6 +15,9 @@ from steersman.errors import FileError
 from steersman.report.metrics import metric_for
 from steersman.report.values import Completion, Layer, LayerSearch, Remark, Result, Run, Setting, finite, named
 
+SEARCHES = "selection"
+"""The folder within a run folder that holds a study's selection."""
+
 
 def read_run(folder: Path) -> Run:
     """A run folder as values.
@@ -51,6 +54,18 @@ def read_run(folder: Path) -> Run:
         remarks=_remarks(folder / "remarks.json"),
         agreement=tuple(_list(folder / "agreement.json")),
     )
+
+
+def read_searches(folder: Path) -> Mapping[str, Any]:
+    """Every coefficient that a study's selection tried, as it wrote them down; nothing where it has not.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        FileError: The file is there and is not what it should be.
+    """
+    return _record(Path(folder) / SEARCHES / "selection.json", [], "")
 
 
 def _load(path: Path) -> Any:

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from steersman.files import write_json
 from steersman.report.figures import FAINT, PALETTE, Chart, Key, Panel, inline_svg, limits, save_chart
-from steersman.report.page import environment
 from steersman.report.selection_plot import WORDS, selection_chart
 from steersman.report.selection_record import Part, Place, Profile, Search, parts_of
+from steersman.report.templating import environment
 from steersman.report.words import coefficient, number, slug
 from steersman.report.writing import write_atomically
 from steersman.selection.curve import Trial

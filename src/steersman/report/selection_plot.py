@@ -16,7 +16,7 @@ from steersman.report.figures import CARD, FAINT, PALETTE, Chart, Key, Panel, li
 from steersman.report.selection_record import Search
 from steersman.report.words import UNITS, coefficient, slug
 from steersman.selection.projection import PROJECTION, PROJECTION_WORDS
-from steersman.selection.rules import Product, Threshold, rule_named
+from steersman.selection.rules import Coherent, Product, Threshold, rule_named
 from steersman.selection.signals import OF_CONCEPT, SIGNALS, TEXT_SIGNALS
 
 EFFECTS = (*OF_CONCEPT, PROJECTION)
@@ -114,13 +114,13 @@ def _ruled(searches: Sequence[Search]) -> _View | None:
     except InputError:
         return None
     # Of a product only what coherence is read from: without a concept, the behaviour is read elsewhere.
-    read = set(rule.coherence.weights if isinstance(rule, Product) else rule.signals)
+    read = set(rule.coherence.weights if isinstance(rule, (Coherent, Product)) else rule.signals)
     there = all(read <= set(trial.signals) for search in searches for trial in search.trials)
     if isinstance(rule, Threshold) and there:
         low, high = rule.limits(searches[0].trials[0].signals[rule.signal])
         return _View(rule.signal, f"Coherence, by the rule {rule.name}", _axis(rule.signal),
                      _lines(rule.signal, searches), low, high)  # fmt: skip
-    if isinstance(rule, Product) and there:
+    if isinstance(rule, (Coherent, Product)) and there:
         lines = tuple(
             tuple((t.coefficient, rule.coherence.read(t.signals, search.trials[0].signals)) for t in search.trials)
             for search in searches

@@ -126,13 +126,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class Part:
-    """One selection: its sentences, the searches to draw, the others, test items and site profile."""
+    """One selection: its sentences, the searches to draw, the others, test items, site profile, and what it is of."""
 
     reasons: tuple[str, ...]
     drawn: tuple[Search, ...]
     others: tuple[Search, ...] = ()
     points: Points | None = None
     profile: Profile | None = None
+    name: str = ""
 
 
 def parts_of(record: Record) -> list[Part]:
@@ -167,7 +168,9 @@ def _selection(record: Record) -> Part:
         (chosen if mine else others).append(search)
     if not chosen:  # nothing was within the budget: the first place shows why
         chosen, others = others[:1], others[1:]
-    return Part((str(record["reason"]),), tuple(chosen), tuple(others), _points(record), _profile(record))
+    name = str(record.get("name") or "")
+    reason = f"{name}: {record['reason']}" if name else str(record["reason"])
+    return Part((reason,), tuple(chosen), tuple(others), _points(record), _profile(record), name)
 
 
 def _search(record: Record, considered: Record | None = None) -> Search:
@@ -187,7 +190,7 @@ def _search(record: Record, considered: Record | None = None) -> Search:
         tried=record["tried"],
         reason=record["reason"],
         prompts=tuple(record["prompts"]),
-        trials=tuple(Trial(t["coefficient"], tuple(t["completions"]), dict(t["signals"])) for t in record["curve"]),
+        trials=tuple(map(Trial.parse, record["curve"])),
         dropped=tuple(place.get("dropped", ())),
     )
 

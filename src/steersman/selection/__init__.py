@@ -5,10 +5,9 @@ from steersman.selection.budget import Budget
 from steersman.selection.candidates import Prompts, Reading
 from steersman.selection.causal import CausalChoice, causal_site
 from steersman.selection.dose import Dose, at_budget, best_within
-from steersman.selection.layer import Effect, LayerChoice, choose_layer, eligible_layers
 from steersman.selection.openings import OpeningOdds, TokenOdds, discover_tokens
 from steersman.selection.site import Candidate, CausalLimits, SiteChoice, choose_causal, choose_site
-from steersman.selection.strength import Strength, StrengthChoice, choose_strength
+from steersman.where import eligible_layers
 
 __all__ = [
     "Budget",
@@ -16,14 +15,10 @@ __all__ = [
     "CausalChoice",
     "CausalLimits",
     "Dose",
-    "Effect",
-    "LayerChoice",
     "OpeningOdds",
     "Prompts",
     "Reading",
     "SiteChoice",
-    "Strength",
-    "StrengthChoice",
     "TokenOdds",
     "at_budget",
     "at_depth",
@@ -31,9 +26,7 @@ __all__ = [
     "best_within",
     "causal_site",
     "choose_causal",
-    "choose_layer",
     "choose_site",
-    "choose_strength",
     "discover_tokens",
     "eligible_layers",
     "largest_norm",

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 
 from steersman.errors import InputError
 from steersman.selection.curve import Curve
-from steersman.selection.rules import Mark
+from steersman.selection.mark import Mark
 
 SHRINKAGE = 0.01
 """Weight of the squared weights, of standardised signals: enough to tell near copies apart, too little to matter."""

@@ -90,9 +90,6 @@ class CoefficientChoice:
             "completions": self.completions,
             "rounds": self.rounds,
             "prompts": list(self.prompts),
-            "curve": [
-                {"coefficient": t.coefficient, "completions": list(t.completions), "signals": dict(t.signals)}
-                for t in self.curve.trials
-            ],
+            "curve": [trial.plain() for trial in self.curve.trials],
             "reason": self.reason,
         }

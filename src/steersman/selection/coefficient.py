@@ -6,8 +6,10 @@ coherence ends and what to recommend, the rule says; what it never sees, such as
 such and never made up.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from steersman.direction import Direction
@@ -53,6 +55,10 @@ TEXTS = 8
 """Plain texts for the rules that read some."""
 
 
+Memory = MutableMapping[str, Mapping[str, Any]]
+"""Finished batches of a search as plain data, by an address of what they depend on besides model and evaluator."""
+
+
 @dataclass(frozen=True)
 class _Trying:
     """All that a trial of a coefficient needs."""
@@ -70,6 +76,7 @@ class _Trying:
     concept: str | None
     sampling: Sampling
     chat: bool
+    memory: Memory
 
     @property
     def toward(self) -> int:
@@ -83,8 +90,24 @@ class _Trying:
         return Plan(self.direction, self.edit, span=self.span, coefficient=coefficient, unit=self.unit)
 
     def trials(self, coefficients: Sequence[float], before: Sequence[float | None]) -> tuple[list[Trial], list[Any]]:
-        """Return a trial for each coefficient, all completions of one batch, and the first one's projections."""
+        """Return a trial for each coefficient, out of memory where that holds them, and the first one's projections."""
         plans = [self.plan(coefficient) for coefficient in coefficients]
+        address = self._address(plans, before)
+        if address not in self.memory:
+            trials, own = self._tried(coefficients, plans, before)
+            self.memory[address] = {"trials": [trial.plain() for trial in trials], "own": own}
+        kept = self.memory[address]
+        return [Trial.parse(each) for each in kept["trials"]], list(kept["own"])
+
+    def _address(self, plans: Sequence[Plan], before: Sequence[float | None]) -> str:
+        digests = [plan.digest() for plan in plans]
+        how = [self.signals, self.prompts, self.toward, self.steered, self.concept, asdict(self.sampling), self.chat]
+        return hashlib.sha256(json.dumps([digests, list(before), how]).encode()).hexdigest()[:32]
+
+    def _tried(
+        self, coefficients: Sequence[float], plans: Sequence[Plan], before: Sequence[float | None]
+    ) -> tuple[list[Trial], list[Any]]:
+        """Return a trial for each coefficient, all completions of one batch, and the first one's projections."""
         rows = [(prompt, plan) for plan in plans for prompt in self.prompts]
         prompts, each = [prompt for prompt, _ in rows], [plan for _, plan in rows]
         texts = [made.text for made in self.model.complete(prompts, each, self.sampling, chat=self.chat)]
@@ -141,6 +164,7 @@ def choose_coefficient(
     sampling: Sampling = SAMPLING,
     chat: bool = True,
     most: int = MOST,
+    memory: Memory | None = None,
     notify: Callable[[int], None] | None = None,
 ) -> CoefficientChoice:
     """Return a coefficient between the onset of the behaviour and the end of coherence, as the rule tells them.
@@ -162,6 +186,8 @@ def choose_coefficient(
         sampling: how completions are made.
         chat: `False` reads prompts as plain text also where the model has a chat template.
         most: completions in all, the unsteered ones among them.
+        memory: where every batch is looked up first and kept at once, so that a search that was interrupted goes on
+            where it was. For one model and one evaluator, whose identities its addresses do not hold.
         notify: called with the number of completions after each batch.
 
     Raises:
@@ -181,7 +207,7 @@ def choose_coefficient(
     how = edit or Add()
     trying = _Trying(
         model, direction, texts, tuple(judge.signals), how, span, unit, sign, evaluator or model, steered_evaluator,
-        concept, sampling, chat,
+        concept, sampling, chat, {} if memory is None else memory,
     )  # fmt: skip
     reach = reach_of(direction, how, unit, sign)
     clear = None
@@ -296,11 +322,18 @@ def _picked(rule: Rule, curve: Curve, clear: float | None) -> Pick:
         pick = rule.pick(Curve(tuple(fitted)))
     usable = [trial for trial in fitted[1:] if abs(trial.coefficient) < end]
     shown = next((trial for trial in usable if trial.signals[PROJECTION] >= clear), None)
-    most = max((trial.signals[PROJECTION] for trial in usable), default=0.0)
-    words = f"no onset: completions move {most:.2g} class separations along the direction, {clear:.2g} would be clear"
-    if shown is not None:
-        words = f"onset at {shown.coefficient:g}: completions move {clear:.2g} class separations along the direction"
-    return replace(pick, onset=None if shown is None else shown.coefficient, reason=f"{pick.reason}; {words}")
+    if shown is None:
+        most = max((trial.signals[PROJECTION] for trial in usable), default=0.0)
+        words = f"no onset: completions move {most:.2g} class separations along the direction, {clear:.2g} is clear"
+        status = pick.status if pick.recommended is None else "no onset"
+        return replace(pick, status=status, onset=None, reason=f"{pick.reason}; {words}")
+    onset = shown.coefficient
+    words = f"onset at {onset:g}: completions move {clear:.2g} class separations along the direction"
+    recommended = pick.recommended
+    if recommended is not None and abs(recommended) < abs(onset):
+        words += f"; taken in the place of {recommended:g}, where the behaviour does not show yet"
+        recommended = onset
+    return replace(pick, recommended=recommended, onset=onset, reason=f"{pick.reason}; {words}")
 
 
 def _landmarks(pick: Pick) -> Landmarks:

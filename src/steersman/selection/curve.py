@@ -6,14 +6,14 @@ Rules see nothing else, so that the same rule reads a stored sweep of another mo
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from steersman.errors import InputError
 
-Status = Literal["found", "no alarm", "no effect", "never coherent"]
+Status = Literal["found", "no alarm", "no onset", "no effect", "never coherent"]
 """`found`: there is a recommendation below the alarm; `no alarm`: coherent as far as was tried, and the best of that
-is recommended; `no effect`: the behaviour never begins before the alarm; `never coherent`: the alarm rings at the
-first coefficient."""
+is recommended; `no onset`: the behaviour never shows clearly in coherent text, and what shows it most is recommended;
+`no effect`: it does not show at all; `never coherent`: the alarm rings at the first coefficient."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,19 @@ class Trial:
     coefficient: float
     completions: tuple[str, ...] = ()
     signals: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data for JSON."""
+        return {
+            "coefficient": self.coefficient,
+            "completions": list(self.completions),
+            "signals": dict(self.signals),
+        }
+
+    @staticmethod
+    def parse(plain: Mapping[str, Any]) -> "Trial":
+        """Return the trial of what `plain` gave."""
+        return Trial(plain["coefficient"], tuple(plain["completions"]), plain["signals"])
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
-"""Rules that choose a coefficient from a curve: a threshold on one signal, or a product of two readings.
+"""Rules that choose a coefficient from a curve: a threshold on one signal, a mark of coherence, or a product of two.
 
 A threshold rule walks from 0 upwards and stops where a signal has left its unsteered value by so much: that point is
 the alarm, and a stated share of it, or the last trial before it, is what to use. The published selection is one of
 these, with nothing held back. A product rule reads every completion twice, for coherence and for the behaviour, and
-takes the coefficient where the product is largest.
+takes the coefficient where the product is largest; the rule of coherence alone takes the last one before it is lost.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, final
 
 from steersman.errors import InputError
 from steersman.selection.curve import Curve, Pick, Rule
+from steersman.selection.mark import COHERENCE, Mark, first_broken, smooth
 
 
 @final
@@ -93,46 +93,6 @@ class Threshold:
 
 @final
 @dataclass(frozen=True)
-class Mark:
-    """A judge's mark from 1 to 10, guessed from signals: `1 + 9 / (1 + exp(-(intercept + sum of weight x signal)))`.
-
-    Args:
-        intercept: at signals of 0.
-        weights: by signal.
-        relative: signals that count less their unsteered value. A reader finds its own kind's text likelier than
-            another's; what tells of steering is how far it falls.
-    """
-
-    intercept: float
-    weights: Mapping[str, float] = field(default_factory=dict[str, float])
-    relative: tuple[str, ...] = ()
-
-    def read(self, signals: Mapping[str, float], unsteered: Mapping[str, float]) -> float:
-        """Return the mark, 1 to 10.
-
-        Args:
-            signals: of the text.
-            unsteered: of the text that the unsteered model writes in its place.
-        """
-        values = {name: signals[name] - (unsteered[name] if name in self.relative else 0.0) for name in self.weights}
-        z = self.intercept + sum(weight * values[name] for name, weight in self.weights.items())
-        return 1 + 9 / (1 + math.exp(-max(min(z, 50.0), -50.0)))
-
-    def along(self, curve: Curve) -> list[float]:
-        """Return the mark of every trial of a curve."""
-        return [self.read(trial.signals, curve.trials[0].signals) for trial in curve.trials]
-
-
-COHERENCE = Mark(2.3, {"low_logprob": 0.53, "repetition": -3.9}, relative=("low_logprob",))
-"""The coherence that a judge would see, as the default model reads it.
-
-Fitted to a judge's marks of 2,640 completions of Llama-3-8B, steered towards two concepts by 12 kinds of vectors. How
-far such constants carry over to a concept that they were not fitted on, `steersman bench selection` says (`held out`).
-"""
-
-
-@final
-@dataclass(frozen=True)
 class Product:
     """Takes the coefficient with the largest product of coherence and behaviour.
 
@@ -150,9 +110,8 @@ class Product:
             in mean distances between the curve's coefficients, where these are uneven.
         source: where the rule comes from.
 
-    The alarm is the first trial, neighbours averaged in, from which on at least two in a row are broken; the last one
-    alone counts as well, since nothing says that text would recover. Nothing from the alarm on is recommended. The
-    onset is the first trial whose behaviour is halfway.
+    The alarm is the first broken trial (`first_broken`). Nothing from the alarm on is recommended. The onset is the
+    first trial whose behaviour is halfway.
     """
 
     name: str
@@ -182,10 +141,8 @@ class Product:
         each = [self._shown(curve.values(name), marks) for name in self.behaviour]
         shown = [sum(values) / len(each) for values in zip(*each, strict=True)]
         coefficients, tried = curve.coefficients, curve.coefficients[-1]
-        coherence = self._smooth(coefficients, marks)
-        products = self._smooth(coefficients, [a * b for a, b in zip(marks, shown, strict=True)])
-        broken = [mark < self.least for mark in coherence]
-        first = next((i for i in range(1, len(broken)) if all(broken[i : i + 2])), None)
+        products = smooth(coefficients, [a * b for a, b in zip(marks, shown, strict=True)], self.neighbours)
+        first = first_broken(coefficients, marks, self.least, self.neighbours)
         alarm = None if first is None else coefficients[first]
         usable = range(1, len(coefficients) if first is None else first)
         said = "no alarm found" if alarm is None else f"coherence lost at {alarm:g}"
@@ -210,15 +167,49 @@ class Product:
             return [self.FLOOR] * len(values)
         return [self.FLOOR + (1 - self.FLOOR) * min(max((v - values[0]) / reach, 0.0), 1.0) for v in values]
 
-    def _smooth(self, coefficients: Sequence[float], values: Sequence[float]) -> list[float]:
-        """Return the values, each averaged with what lies near it: by coefficient, since a search tries uneven ones."""
-        width = (self.neighbours + 1) * abs(coefficients[-1]) / (len(coefficients) - 1)
-        found: list[float] = []
-        for here in coefficients:
-            # On an even grid the nearest one behind the neighbours gets no weight, up to rounding.
-            weights = [max(0.0, 1 - abs(there - here) / width) for there in coefficients]
-            found.append(sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights))
-        return found
+
+@final
+@dataclass(frozen=True)
+class Coherent:
+    """Takes the strongest coefficient at which text is still coherent; what it brings and costs, others measure.
+
+    Args:
+        name: as tables and options say it.
+        coherence: how coherence is read.
+        least: coherence, 1 to 10, below which a trial counts as broken.
+        neighbours: so many trials on either side are averaged in, as in `Product`.
+        source: where the rule comes from.
+
+    The alarm is the first broken trial (`first_broken`), the recommendation the trial before it.
+    """
+
+    name: str
+    coherence: Mark = COHERENCE
+    least: float = 5.0
+    neighbours: int = 1
+    source: str = ""
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What coherence is read from."""
+        return tuple(self.coherence.weights)
+
+    def pick(self, curve: Curve) -> Pick:
+        """Return the alarm and the trial before it."""
+        marks = self.coherence.along(curve)
+        coefficients, tried = curve.coefficients, curve.coefficients[-1]
+        first = first_broken(coefficients, marks, self.least, self.neighbours)
+        if first is None:
+            reason = f"no alarm found up to {tried:g}: coherence read as {marks[-1]:.1f} of 10 there"
+            return Pick("no alarm", tried, None, None, tried, reason)
+        alarm = coefficients[first]
+        lost = f"coherence lost at {alarm:g} (tried up to {tried:g})"
+        if first == 1:
+            return Pick("never coherent", None, None, alarm, tried, f"{lost}, the first coefficient that was tried")
+        reason = (
+            f"{coefficients[first - 1]:g}: coherence read as {marks[first - 1]:.1f} of 10, the last before it is lost"
+        )
+        return Pick("found", coefficients[first - 1], None, alarm, tried, f"{reason}; {lost}")
 
 
 ALERT = (
@@ -238,6 +229,7 @@ RULES: dict[str, Rule] = {
         Threshold("lowest-token", "min_logprob", "down", 3.0),
         Threshold("single-token", "text_cross_entropy", "up", 1.0, source="after Chalnev et al. (2024), SAE-TS"),
         Threshold("kl", "text_kl", "up", 0.5),
+        Coherent("coherence"),
         Product("default", ("concept", "enacted")),
     )
 }

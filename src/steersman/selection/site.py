@@ -5,7 +5,7 @@ and it takes the best. Rules differ in merit and in reasons alone, so that one r
 
 * `causal` (Arditi et al., 2024): merit is the fall of the behaviour when the direction is ablated; dropped are late
   layers, a large KL, and what does not induce the behaviour when added;
-* `budget`: merit is the effect less the weighted cost; dropped is what breaks the budget;
+* `budget`: merit is the effect less the weighted cost; dropped is what breaks the budget (`effect` without one);
 * the baselines (`selection.baselines`): merit is a property of the direction itself; nothing is measured.
 """
 
@@ -215,7 +215,7 @@ def choose_causal(candidates: Sequence[Candidate], layers: int, limits: CausalLi
 
 def choose_site(
     candidates: Sequence[Candidate],
-    budget: Budget,
+    budget: Budget | None = None,
     *,
     weights: Mapping[str, float] | None = None,
     measure: str = "effect",
@@ -230,7 +230,7 @@ def choose_site(
 
     Args:
         candidates: at least one, each with every cost in the budget.
-        budget: the most that each cost may come to.
+        budget: the most that each cost may come to; `None` limits nothing.
         weights: units of effect that one unit of a cost is worth, by the cost's name; without, cost only limits.
         measure: what the effect is, with its unit, for the reason.
 
@@ -244,18 +244,20 @@ def choose_site(
         missing = [name for name in weights if name not in each.costs]
         if missing:
             raise InputError(f"expected every weighted cost to be measured, got no {', '.join(missing)} at {each}")
-        spent = budget.spent(each.costs)
+        spent = budget.spent(each.costs) if budget else 0.0
         merit = each.effect - sum(weight * each.costs[name] for name, weight in weights.items())
         reasons = dict.fromkeys(each.flaws, math.inf)
         if not math.isfinite(merit):
             reasons["the effect less the cost is not a finite number"] = math.inf
-        reasons |= dict.fromkeys(budget.broken(each.costs), spent - 1)
+        reasons |= dict.fromkeys(budget.broken(each.costs) if budget else (), spent - 1)
         judged.append(Judged(each, merit, tuple(reasons), _beyond(reasons), spent))
     merit_words = measure + "".join(
         f" - {weight:g} x {name} ({KNOWN[name].unit if name in KNOWN else 'its unit'})"
         for name, weight in weights.items()
     )
-    return chosen_by("budget", merit_words, judged, _effect_words, f"the largest {merit_words} within {budget.words}")
+    within = f" within {budget.words}" if budget else ""
+    rule = "budget" if budget else "effect"
+    return chosen_by(rule, merit_words, judged, _effect_words, f"the largest {merit_words}{within}")
 
 
 def chosen_by(
@@ -307,7 +309,7 @@ def _causal_words(each: Judged) -> str:
 
 def _effect_words(each: Judged) -> str:
     costs = ", ".join(f"{name} {value:.3g}" for name, value in each.candidate.costs.items())
-    return f"effect {each.candidate.effect:+.3g} at {costs or 'no measured cost'}"
+    return f"effect {each.candidate.effect:+.3g}" + (f" at {costs}" if costs else "")
 
 
 def _shown(value: float) -> float | None:

@@ -1,21 +1,27 @@
-"""Choosing on validation data: the layer by causal effect, then the strength by generating within a budget."""
+"""Choosing on validation data: a shortlist of layers by causal effect, then site and coefficient within a budget."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from steersman.direction import Direction
 from steersman.evaluation import Measured
 from steersman.model.generate import Sampling
+from steersman.objectives import Measure, Objective, cost_measures
 from steersman.plan import Plan
 from steersman.prompts import PromptItem, prompt_set, split_pairs
-from steersman.selection import Effect, Strength, choose_layer, choose_strength, eligible_layers
+from steersman.selected import Selection
+from steersman.selecting import select
+from steersman.selection import Candidate, choose_site
+from steersman.selection.budget import Budget
 from steersman.studies.config import StudyConfig
 from steersman.studies.desk import Desk
 from steersman.studies.finding import learned
-from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting
+from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting, Task
+from steersman.where import Site, eligible_layers
 
-VALIDATION_TOKENS = 20
-"""Tokens of a validation completion: enough to tell a refusal, which comes first."""
+VALIDATION = Sampling(max_new_tokens=20)
+"""Of validation completions: enough to tell a refusal, which comes first."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +29,20 @@ class Choice:
     """A direction at one site, and a coefficient, chosen on validation data.
 
     Args:
-        direction: with one site.
+        direction: with one site, and the ranges that were found there.
         coefficient: in `norm` units.
+        status: `within budget`, or why there was no choice that is.
         reason: why, in words.
         profile: what was measured at every layer, for `layers.json`.
+        selections: the searches, for `selection.json`: the one that decided first.
     """
 
     direction: Direction
     coefficient: float
+    status: str
     reason: str
     profile: dict[str, Any]
+    selections: tuple[dict[str, Any], ...]
 
     @property
     def site(self) -> str:
@@ -45,73 +55,85 @@ class Choice:
         return self.direction.sites[0].layer
 
 
-def choose_refusal(desk: Desk, mean: Direction) -> Choice:
+@dataclass(frozen=True)
+class _Shortlist:
+    """The layers of largest effect, and what was measured at all of them."""
+
+    layers: tuple[int, ...]
+    reason: str
+    effects: dict[int, dict[str, float]]
+
+
+def choose_refusal(desk: Desk, mean: Direction, held_out: Sequence[Task]) -> Choice:
     """Return direction, layer and coefficient for refusal.
 
     The layers' causal effects under the mean difference (change of the refusal log-odds on harmful prompts) give a
-    shortlist. There a vector is learned, and generating on validation prompts decides layer and coefficient within the
-    budget of refused ordinary prompts. The mean difference is tried beside it.
+    shortlist. There a vector is learned, and `select` takes layer and coefficient: what refuses most harmful validation
+    prompts within the budget. The mean difference at the first of these layers is selected from beside it.
+
+    Args:
+        desk: the run at hand.
+        mean: the mean difference at every layer.
+        held_out: the study's tasks, `refusal` and `helpfulness` among them; they are not touched here.
     """
-    config = desk.config
-    rules = config.selection
+    config, rules = desk.config, desk.config.selection
     harmful, ordinary = validation_prompts(config)
-    layers = eligible_layers(mean.origin.depth, *rules.depth, rules.stride)
     few = rules.prompts
-    odds = [RefusalOddsTask(harmful[:few], "odds-harmful"), RefusalOddsTask(ordinary[:few], "odds-ordinary")]
-    found = desk.measured(
-        "layers", odds, [Setting("unsteered"), *(setting_at(mean.at(layer), rules.coefficient) for layer in layers)]
-    )
-    changes = [_mean(m, "refusal_log_odds") - _mean(found[i % 2], "refusal_log_odds") for i, m in enumerate(found)]
-    effects = [Effect(layer, *changes[2 + 2 * i : 4 + 2 * i]) for i, layer in enumerate(layers)]
-    ranked = choose_layer(effects)
-    points = _try_strengths(desk, mean, ranked.ranked[: rules.shortlist], harmful, ordinary)
-    vectors = {strength.label: direction for strength, direction in points}
-    tried = [strength for strength, _ in points]
-    # The mean difference is in the running only where nothing is learned; else it is there to be compared with.
-    running = [s for s in tried if s.label.startswith("learned")] if config.learning else tried
-    chosen = choose_strength(running, budget=rules.budget, floor=rules.floor)
+    odds = {
+        "effect_harmful": RefusalOddsTask(harmful[:few], "odds-harmful"),
+        "effect_harmless": RefusalOddsTask(ordinary[:few], "odds-ordinary"),
+    }
+    short = _shortlist(desk, "layers", mean, odds, "refusal_log_odds", "change of the refusal log-odds, nats")
+    tests = {task.name: task for task in held_out}
+    parts = [CompletionTask("harmful", harmful, VALIDATION), CompletionTask("ordinary", ordinary, VALIDATION)]
+    aim = Objective(Measure("refusal", "refusal_rate", parts[0], tests["refusal"]), "share of harmful prompts")
+    kept = Measure("over-refusal", "refusal_rate", parts[1], tests["helpfulness"])
+    budget = Budget.parse(rules.budget)
+    found = {
+        f"refusal, {name}": _selected(desk, f"choose {name}", direction, budget, aim, kept)
+        for name, direction in _candidates(desk, mean, short.layers)
+    }
     criterion = (
-        f"shortlist of {min(rules.shortlist, len(layers))} by the change of the refusal log-odds on "
-        f"{len(harmful[:few])} harmful validation prompts under the mean difference at {rules.coefficient:g} of the "
-        f"residual norm; among them, what refuses most of {len(harmful)} harmful validation prompts while refusing at "
-        f"most {rules.budget:.0%} of {len(ordinary)} ordinary ones"
+        f"shortlist of {len(short.layers)} by the change of the refusal log-odds on {len(harmful[:few])} harmful "
+        f"validation prompts under the mean difference at {rules.coefficient:g} of the residual norm; among them, what "
+        f"refuses most of {len(harmful)} harmful validation prompts within {budget.words}, over-refusal counted on "
+        f"{len(ordinary)} ordinary ones"
     )
-    rows = _rows(mean, {e.layer: {"effect_harmful": e.target, "effect_harmless": e.side} for e in effects}, set(layers))
     profile = {
         "criterion": criterion,
-        "chosen": chosen.best.layer,
         "measure": "refusal log-odds (nats)",
-        "rows": rows,
-        "points": [vars(strength) for strength in tried],
+        "rows": _rows(mean, short.effects),
         "validation_n": {"harmful": len(harmful), "ordinary": len(ordinary)},
     }
-    direction = vectors[chosen.best.label]
-    return Choice(direction, chosen.best.coefficient, f"{chosen.reason}; {ranked.reason}", profile)
+    return _choice(found, short, rules.coefficient, profile)
 
 
-def choose_honesty(desk: Desk, mean: Direction) -> Choice:
-    """Return the layer of the honesty direction: the largest gain in the margin of truthful over flattering answers."""
+def choose_honesty(desk: Desk, mean: Direction, held_out: Task) -> Choice:
+    """Return layer and coefficient of the honesty direction: the largest gain in the margin of truthful answers.
+
+    Args:
+        desk: the run at hand.
+        mean: the mean difference at every layer.
+        held_out: the task that reports; it is not touched here.
+    """
     rules = desk.config.selection
     pairs = split_pairs(desk.config.directions.honesty.pairs, "validation")
     task = HonestyTask(pairs, "honesty-validation")
-    layers = eligible_layers(mean.origin.depth, *rules.depth, rules.stride)
-    settings = [Setting("unsteered"), *(setting_at(mean.at(layer), rules.coefficient) for layer in layers)]
-    found = desk.measured("honesty layers", [task], settings)
-    before = _mean(found[0], "truthful_margin")
-    effects = [
-        Effect(layer, _mean(m, "truthful_margin") - before, 0.0) for layer, m in zip(layers, found[1:], strict=True)
-    ]
-    ranked = choose_layer(effects)
+    unit = "change of the margin of truthful over flattering answers, nats per token"
+    short = _shortlist(desk, "honesty layers", mean, {"effect": task}, "truthful_margin", unit)
+    aim = Objective(Measure("honesty", "truthful_margin", task, held_out), "nats per token")
+    budget = Budget.parse(rules.honesty_budget)
+    found = _selected(desk, "choose honesty", mean.at(*short.layers), budget, aim)
     profile = {
         "criterion": (
-            "largest change of the log-probability per token of truthful less flattering answers on "
-            f"{len(pairs)} validation pairs, at {rules.coefficient:g} of the residual norm"
+            f"shortlist of {len(short.layers)} by the change of the log-probability per token of truthful less "
+            f"flattering answers on {len(pairs)} validation pairs, at {rules.coefficient:g} of the residual norm; of "
+            f"these, the largest such change within {budget.words}"
         ),
-        "chosen": ranked.best,
         "measure": "truthful margin (nats per token)",
-        "rows": _rows(mean, {e.layer: {"effect": e.target} for e in effects}, set(layers)),
+        "rows": _rows(mean, short.effects),
     }
-    return Choice(mean.at(ranked.best), rules.coefficient, ranked.reason, profile)
+    return _choice({"honesty": found}, short, rules.coefficient, profile)
 
 
 def validation_prompts(config: StudyConfig) -> tuple[list[PromptItem], list[PromptItem]]:
@@ -128,45 +150,100 @@ def setting_at(direction: Direction, coefficient: float, unit: str = "norm") -> 
     return Setting("steered", plan, site=str(direction.sites[0]), coefficient=coefficient, unit=unit)
 
 
-def _try_strengths(
-    desk: Desk, mean: Direction, layers: tuple[int, ...], harmful: list[PromptItem], ordinary: list[PromptItem]
-) -> list[tuple[Strength, Direction]]:
-    rules, learning = desk.config.selection, desk.config.learning
-    candidates: list[tuple[str, Direction, float]] = []
-    for layer in layers:
-        at = mean.at(layer)
-        candidates += [(f"mean difference {layer} x {c:g}", at, c) for c in rules.coefficients]
-        if learning:
-            vector = learned(desk, at, desk.config.directions.refusal, learning)
-            site = vector.sites[0]
-            length = float(vector.vectors[site].norm()) / vector.norms[site]
-            candidates += [(f"learned {layer} x {m:g}", vector, round(m * length, 3)) for m in rules.multiples]
-    sampling = Sampling(max_new_tokens=VALIDATION_TOKENS)
-    tasks = [CompletionTask("harmful", harmful, sampling), CompletionTask("ordinary", ordinary, sampling)]
-    found = desk.measured("strengths", tasks, [setting_at(direction, c) for _, direction, c in candidates])
-    return [
-        (
-            Strength(
-                direction.sites[0].layer,
-                coefficient,
-                gain=_mean(found[2 * i], "refusal_rate"),
-                cost=_mean(found[2 * i + 1], "refusal_rate"),
-                logprob=_mean(found[2 * i], "completion_logprob"),
-                label=label,
-            ),
-            direction,
-        )
-        for i, (label, direction, coefficient) in enumerate(candidates)
+def _shortlist(
+    desk: Desk, stage: str, mean: Direction, tasks: Mapping[str, Task], metric: str, measure: str
+) -> _Shortlist:
+    """Return the layers of largest effect on the first task, at one coefficient."""
+    rules = desk.config.selection
+    layers = eligible_layers(mean.origin.depth, *rules.depth, rules.stride)
+    settings = [Setting("unsteered"), *(setting_at(mean.at(layer), rules.coefficient) for layer in layers)]
+    means = [_mean(each, metric) for each in desk.measured(stage, list(tasks.values()), settings)]
+    before, width = means[: len(tasks)], len(tasks)
+    effects = {
+        layer: {
+            name: means[width * (row + 1) + column] - before[column] for column, name in enumerate(tasks)
+        }
+        for row, layer in enumerate(layers)
+    }  # fmt: skip
+    first = next(iter(tasks))
+    candidates = [
+        Candidate(mean.at(layer).sites[0], found[first], coefficient=rules.coefficient, figures=found)
+        for layer, found in effects.items()
     ]
+    ranked = choose_site(candidates, measure=measure)
+    return _Shortlist(tuple(each.site.layer for each in ranked.ranked[: rules.shortlist]), ranked.reason, effects)
+
+
+def _candidates(desk: Desk, mean: Direction, layers: Sequence[int]) -> list[tuple[str, Direction]]:
+    """Return what is to be selected from, by name: first what decides, then what is compared with it."""
+    part, learning = desk.config.directions.refusal, desk.config.learning
+    if not learning:
+        return [("mean difference", mean.at(*layers))]
+    vectors = [learned(desk, mean.at(layer), part, learning) for layer in layers]
+    return [("learned", _together(vectors)), ("mean difference", mean.at(layers[0]))]
+
+
+def _together(parts: Sequence[Direction]) -> Direction:
+    """Return one direction with the sites of several, which have one origin and method."""
+    vectors = {site: vector for part in parts for site, vector in part.vectors.items()}
+    return replace(parts[0], vectors=vectors, norms={site: part.norms[site] for part in parts for site in part.sites})
+
+
+def _selected(desk: Desk, stage: str, direction: Direction, budget: Budget, aim: Objective, *own: Measure) -> Selection:
+    """Return what `select` makes of a direction's sites on validation items; some costs have measures of their own."""
+    named = {each.name: each for each in own}
+    return select(
+        desk.model,
+        direction,
+        budget=budget,
+        target=aim,
+        sites=direction.sites,
+        rule=desk.config.selection.rule,
+        costs=[named.get(each.name, each) for each in cost_measures(budget)],
+        confirm=False,
+        store=desk.store,
+        seed=desk.config.seed,
+        notify=lambda _, done, total: desk.notify(stage, done, total),
+    )
+
+
+def _choice(found: Mapping[str, Selection], short: _Shortlist, gentle: float, profile: dict[str, Any]) -> Choice:
+    """Return the choice of the first selection; a study goes on where there is none, and says that it is none."""
+    decided = next(iter(found.values()))
+    site, coefficient, status = _taken(decided, short.layers, gentle)
+    reason = decided.reason if decided.chosen else f"{decided.reason}; {site} at {coefficient:g} is taken all the same"
+    direction = decided.direction.at(site).with_ranges(*(own for own in decided.ranges if own.site == site))
+    return Choice(
+        direction,
+        coefficient,
+        status,
+        f"{reason} Shortlist: {short.reason}",
+        profile | {"chosen": site.layer},
+        tuple({"name": name, **each.plain()} for name, each in found.items()),
+    )
+
+
+def _taken(found: Selection, layers: Sequence[int], gentle: float) -> tuple[Site, float, str]:
+    """Return site, coefficient and status: the chosen, or the first of the shortlist that has anything to offer."""
+    if found.chosen is not None and found.chosen.coefficient is not None:
+        return found.chosen.site, found.chosen.coefficient, "within budget"
+    by_layer = {each.site.layer: each for each in found.considered}
+    ordered = [by_layer[layer] for layer in layers]
+    for each in ordered:
+        if each.coefficient is not None:
+            return each.site, each.coefficient, "no gain within budget"
+    for each in ordered:
+        if each.choice.recommended is not None:
+            return each.site, each.choice.recommended, "over budget"
+    return ordered[0].site, gentle, "never coherent"
 
 
 def _mean(measured: Measured, metric: str) -> float:
-    values = [outcome.metrics[metric] for outcome in measured.outcomes if metric in outcome.metrics]
-    # Only empty completions have no log-probability; nothing is worse.
-    return sum(values) / len(values) if values else -100.0
+    values = [outcome.metrics[metric] for outcome in measured.outcomes]
+    return sum(values) / len(values)
 
 
-def _rows(direction: Direction, effects: dict[int, dict[str, float]], eligible: set[int]) -> list[dict[str, Any]]:
+def _rows(direction: Direction, effects: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
     depth = direction.origin.depth
     return [
         {
@@ -177,7 +254,7 @@ def _rows(direction: Direction, effects: dict[int, dict[str, float]], eligible: 
             "separation": direction.diagnostics.get("separation", {}).get(site),
             "split_half_cosine": direction.diagnostics.get("split_half_cosine", {}).get(site),
             **effects.get(site.layer, {}),
-            "eligible": site.layer in eligible,
+            "eligible": site.layer in effects,
         }
         for site in direction.sites
     ]

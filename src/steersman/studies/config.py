@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from steersman.errors import InputError
 from steersman.prompts import Contrast
+from steersman.selection.budget import Budget
+from steersman.selection.rules import rule_named
 from steersman.where import Span
 
 CONTROLS = ("random", "permuted", "negated", "shuffled", "prompt", "prompt+steered")
@@ -35,17 +37,26 @@ class DirectionConfig(_Part):
 
 
 class SelectionConfig(_Part):
-    """How layer and coefficient are chosen."""
+    """How layer and coefficient are chosen; see `steersman.selecting.select`."""
 
     depth: tuple[float, float] = (0.2, 0.8)
     stride: int = Field(default=1, ge=1)
     coefficient: float = 0.3
     prompts: int = Field(default=20, ge=1)
     shortlist: int = Field(default=3, ge=1)
-    coefficients: list[float] = Field(min_length=1)
-    multiples: list[float] = Field(min_length=1)
-    budget: float = Field(default=0.1, ge=0, le=1)
-    floor: float = -2.5
+    rule: str = "coherence"
+    budget: str = "over-refusal=0.05"
+    honesty_budget: str = "kl=0.5"
+
+    @field_validator("rule")
+    @classmethod
+    def _known_rule(cls, value: str) -> str:
+        return rule_named(value).name
+
+    @field_validator("budget", "honesty_budget")
+    @classmethod
+    def _budget(cls, value: str) -> str:
+        return str(Budget.parse(value))
 
 
 class LearningConfig(_Part):

@@ -29,6 +29,9 @@ from steersman.summary import Measured, summarise
 from steersman.tasks import CompletionTask, FluencyTask, HonestyTask, KnowledgeTask, Setting, Task
 from steersman.tasks.named import spread
 
+SEARCHES = "selection/selection.json"
+"""Where a run folder holds every coefficient that was tried, with its completions."""
+
 SOURCES: dict[str, Callable[[StudyConfig], str]] = {
     "refusal": lambda config: config.sets["harmful"],
     "helpfulness": lambda config: config.sets["ordinary"],
@@ -76,8 +79,9 @@ def run_refusal(
             refusal = mean_difference(desk, "refusal", config.directions.refusal)
             truth = mean_difference(desk, "honesty", config.directions.honesty)
         with desk.timed("choose"):
-            choice, truthful = choose_refusal(desk, refusal), choose_honesty(desk, truth)
+            choice, truthful = choose_refusal(desk, refusal, tasks), choose_honesty(desk, truth, honesty)
         write_json(folder / "layers.json", {"refusal": choice.profile, "honesty": truthful.profile})
+        write_json(folder / SEARCHES, {"selections": [*choice.selections, *truthful.selections]})
         for name, chosen in (("refusal", choice), ("honesty", truthful)):
             save_direction(chosen.direction, folder / "directions" / f"{name}.safetensors", force=True)
         with desk.timed("controls"):
@@ -198,11 +202,13 @@ def _summary(desk: Desk, choice: Choice, truthful: Choice) -> dict[str, Any]:
         "direction": "refusal",
         "method": choice.direction.method,
         "chosen": {"site": choice.site, "coefficient": choice.coefficient, "unit": "norm"},
+        "status": choice.status,
         "choice": choice.reason,
         "honesty": {
             "site": truthful.site,
             "coefficient": truthful.coefficient,
             "unit": "norm",
+            "status": truthful.status,
             "choice": truthful.reason,
         },
         "mode": desk.config.mode,
