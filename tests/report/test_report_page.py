@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import matplotlib
 import pytest
 from simulated_run import HOSTILE, put
+from test_selection_page import selection
 
 from steersman.errors import FileError
 from steersman.report import read_run, write_report
@@ -190,6 +191,23 @@ def test_missing_numbers_are_dashes_not_crashes(thin_folder):
     assert "The layer search of the honesty direction holds no rows." in html
 
 
+def test_a_studys_choice_is_told_with_its_reason_and_a_page_of_all_that_was_tried(thin_folder):
+    summary = json.loads((thin_folder / "summary.json").read_text())
+    put(thin_folder, "summary.json", summary | {"status": "over budget", "choice": "the <only> one left"})
+    assert 'href="selection' not in read(write_report(thin_folder))[0]
+    (thin_folder / "selection").mkdir()
+    parts = [{"name": "refusal, <learned>", **selection()}, {"name": "honesty", **selection()}]
+    put(thin_folder / "selection", "selection.json", {"selections": parts})
+    page = read(write_report(thin_folder))[0]
+    assert "The choice on validation data: over budget." in page
+    assert "the &lt;only&gt; one left" in page
+    assert 'href="selection/selection.html"' in page
+    tried = (thin_folder / "selection" / "selection.html").read_text(encoding="utf-8")
+    for name in ("refusal, &lt;learned&gt;", "honesty"):
+        assert f'<p class="finding">{name}: add 0.28' in tried
+        assert f"<h2>Which site: {name}</h2>" in tried
+
+
 def test_a_last_line_cut_off_by_a_kill_is_left_out_with_a_note(thin_folder):
     path = thin_folder / "completions.jsonl"
     path.write_text(path.read_text()[:-40])
@@ -215,11 +233,13 @@ def test_a_folder_without_results_is_an_error_that_names_the_file(tmp_path):
             r"'value' should be a number or null, but is 'high'",
         ),
         ("summary.json", "[]", r"summary\.json should hold one JSON object, but holds a list"),
+        ("selection/selection.json", "[1]", r"should hold one JSON object"),
         ("layers.json", '{"refusal": {"rows": [{"depth": 1}]}}', r"needs a 'layer' number"),
         ("completions.jsonl", 'nonsense\n{"task": 1}\n', r"completions\.jsonl, line 1: expected an object"),
     ],
 )
 def test_broken_files_are_named(thin_folder, name, text, message):
+    (thin_folder / name).parent.mkdir(exist_ok=True)
     (thin_folder / name).write_text(text)
     with pytest.raises(FileError, match=message):
         write_report(thin_folder)

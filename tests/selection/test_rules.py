@@ -167,12 +167,31 @@ def test_the_unit_of_the_behaviour_drops_out(scale, shift):
 def test_coherence_alone_takes_the_strongest_that_is_whole_and_rings_where_the_product_does(sign):
     whole, shown = [1, 1, 1, 1, 1, 1, 0, 0, 0], [-20, -20, -18, -8, -4, -9, -1, 0, 0]
     own, product = (rule.pick(spoken(whole, shown, sign)) for rule in (Coherent("c"), Product("p", ("concept",))))
-    assert (own.status, own.recommended, own.alarm) == ("found", sign * 0.5, sign * 0.6)
+    # Averaged with the broken one behind it, the last whole trial is no longer whole.
+    assert (own.status, own.recommended, own.alarm) == ("found", sign * 0.4, sign * 0.6)
     assert own.alarm == product.alarm
+    alone = Coherent("c", neighbours=0).pick(spoken(whole, shown, sign))
+    assert (alone.recommended, alone.alarm) == (sign * 0.5, sign * 0.6)
     ever = Coherent("c").pick(spoken([1] * 5, [0] * 5, sign))
     assert (ever.status, ever.recommended, ever.alarm) == ("no alarm", sign * 0.4, None)
     never = Coherent("c").pick(spoken([1, 0, 0, 0], [0] * 4, sign))
     assert (never.status, never.recommended, never.alarm) == ("never coherent", None, sign * 0.1)
+
+
+def test_text_can_wear_out_before_it_breaks():
+    trials = tuple(
+        Trial(0.1 * i, signals={"m": mark}) for i, mark in enumerate([9.0, 3.0, 3.0, 0.5, 0.4, 0.3, 0.2, -9, -9])
+    )
+    found = Coherent("c", Mark(0.0, {"m": 1.0}), neighbours=0).pick(Curve(trials))
+    # 0.5 reads as 6.6: below 8 and above 5.
+    assert (found.recommended, found.alarm) == (pytest.approx(0.2), pytest.approx(0.7))
+    assert "below 8 from 0.3 on; coherence lost at 0.7" in found.reason
+    unbroken = Coherent("c", Mark(0.0, {"m": 1.0}), neighbours=0).pick(Curve(trials[:7]))
+    assert (unbroken.status, unbroken.recommended, unbroken.alarm) == ("no alarm", pytest.approx(0.2), None)
+    with pytest.raises(InputError, match="ask more of whole text"):
+        Coherent("c", whole=4.0)
+    with pytest.raises(InputError, match="neighbours from 0 up"):
+        Coherent("c", neighbours=-1)
 
 
 def test_several_signals_of_the_behaviour_are_averaged():

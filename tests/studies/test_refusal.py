@@ -15,7 +15,14 @@ from steersman.cli.app import run
 from steersman.files import load_direction
 from steersman.tasks import ARM_WORDS
 
-TABLES = ("results.json", "differences.json", "results.csv", "completions.jsonl", "layers.json")
+TABLES = (
+    "results.json",
+    "differences.json",
+    "results.csv",
+    "completions.jsonl",
+    "layers.json",
+    "selection/selection.json",
+)
 COMMAND = "import sys, torch; torch.set_num_threads(1); from steersman.cli.app import run; sys.exit(run(sys.argv[1:]))"
 
 
@@ -71,6 +78,26 @@ def test_the_chosen_direction_is_saved_and_is_the_one_that_was_swept(undisturbed
     steered = [row for row in rows(undisturbed) if row["arm"] == "steered" and row["task"] == "refusal"]
     swept = {(row["site"], row["coefficient"]) for row in steered}
     assert (summary["chosen"]["site"], summary["chosen"]["coefficient"]) in swept
+
+
+def test_the_choice_is_that_of_a_selection_which_can_be_read(undisturbed):
+    summary = json.loads((undisturbed / "summary.json").read_text(encoding="utf-8"))
+    searches = json.loads((undisturbed / "selection" / "selection.json").read_text(encoding="utf-8"))["selections"]
+    assert [each["name"] for each in searches] == ["refusal, learned", "refusal, mean difference", "honesty"]
+    assert [each["budget"] for each in searches] == [{"over-refusal": 0.05}, {"over-refusal": 0.05}, {"kl": 0.5}]
+    for each, chosen in ((searches[0], summary), (searches[2], summary["honesty"])):
+        found = chosen.get("chosen", chosen)
+        if each["status"] == "chosen":
+            assert (each["site"], each["coefficient"]) == (found["site"], found["coefficient"])
+        else:
+            assert "is taken all the same" in chosen["choice"]
+        assert (chosen["status"] == "within budget") == (each["status"] == "chosen")
+        assert each["points"] == []
+    assert "selection/selection.html" in (undisturbed / "report.html").read_text(encoding="utf-8")
+    assert "Which site: refusal, learned" in (undisturbed / "selection" / "selection.html").read_text(encoding="utf-8")
+    saved = load_direction(undisturbed / "directions" / "refusal.safetensors")
+    assert saved.ranges
+    assert {str(own.site) for own in saved.ranges} == {summary["chosen"]["site"]}
 
 
 def test_the_folder_says_how_it_was_made_and_the_page_opens_offline(undisturbed):

@@ -171,23 +171,39 @@ class Product:
 @final
 @dataclass(frozen=True)
 class Coherent:
-    """Takes the strongest coefficient at which text is still coherent; what it brings and costs, others measure.
+    """Takes the strongest coefficient up to which text stays whole; what that brings and costs, others measure.
 
     Args:
         name: as tables and options say it.
         coherence: how coherence is read.
-        least: coherence, 1 to 10, below which a trial counts as broken.
+        whole: coherence, 1 to 10, that text must keep up to the recommended coefficient.
+        least: coherence below which a trial counts as broken, at most `whole`.
         neighbours: so many trials on either side are averaged in, as in `Product`.
         source: where the rule comes from.
 
-    The alarm is the first broken trial (`first_broken`), the recommendation the trial before it.
+    The alarm is the first broken trial, the recommendation the trial before the first that is not whole (both as
+    `first_broken` counts).
+
+    Raises:
+        InputError: for values out of range.
     """
 
     name: str
     coherence: Mark = COHERENCE
+    whole: float = 8.0
     least: float = 5.0
     neighbours: int = 1
     source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what would recommend broken text."""
+        if not self.least <= self.whole:
+            raise InputError(
+                f"expected the rule {self.name} to ask more of whole text than of text that is not broken, got "
+                f"{self.whole:g} and {self.least:g}"
+            )
+        if self.neighbours < 0:
+            raise InputError(f"expected neighbours from 0 up for the rule {self.name}, got {self.neighbours}")
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -195,21 +211,21 @@ class Coherent:
         return tuple(self.coherence.weights)
 
     def pick(self, curve: Curve) -> Pick:
-        """Return the alarm and the trial before it."""
+        """Return the alarm, and the last trial up to which text is whole."""
         marks = self.coherence.along(curve)
         coefficients, tried = curve.coefficients, curve.coefficients[-1]
-        first = first_broken(coefficients, marks, self.least, self.neighbours)
-        if first is None:
-            reason = f"no alarm found up to {tried:g}: coherence read as {marks[-1]:.1f} of 10 there"
-            return Pick("no alarm", tried, None, None, tried, reason)
-        alarm = coefficients[first]
-        lost = f"coherence lost at {alarm:g} (tried up to {tried:g})"
-        if first == 1:
-            return Pick("never coherent", None, None, alarm, tried, f"{lost}, the first coefficient that was tried")
-        reason = (
-            f"{coefficients[first - 1]:g}: coherence read as {marks[first - 1]:.1f} of 10, the last before it is lost"
-        )
-        return Pick("found", coefficients[first - 1], None, alarm, tried, f"{reason}; {lost}")
+        broken, worn = (first_broken(coefficients, marks, mark, self.neighbours) for mark in (self.least, self.whole))
+        alarm = None if broken is None else coefficients[broken]
+        said = "no alarm found" if alarm is None else f"coherence lost at {alarm:g}"
+        if worn == 1:
+            reason = f"{said}, and read below {self.whole:g} of 10 from the first coefficient on ({coefficients[1]:g})"
+            return Pick("never coherent", None, None, alarm, tried, reason)
+        best = len(marks) - 1 if worn is None else worn - 1
+        reason = f"{coefficients[best]:g}: coherence read as {marks[best]:.1f} of 10"
+        if worn is not None:
+            reason += f", below {self.whole:g} from {coefficients[worn]:g} on"
+        status = "no alarm" if alarm is None else "found"
+        return Pick(status, coefficients[best], None, alarm, tried, f"{reason}; {said} (tried up to {tried:g})")
 
 
 ALERT = (
