@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-all check docs bench peers parity mmlu simulations clean
+.PHONY: help setup demo test test-all check docs bench peers parity mmlu selection simulations clean
 
 help:
 	@echo "make demo      install, fetch the default model, run the refusal study, print the report's path"
@@ -16,6 +16,7 @@ help:
 	@echo "make peers     compare directions with repeng's and steering-vectors', each in an environment of its own"
 	@echo "make parity    compare exported files' logits with llama.cpp's and transformers 4.57's, each in an environment of its own"
 	@echo "make mmlu      ask 2,000 MMLU questions, 0 and 5 shots, by steersman and by lm-evaluation-harness (hours)"
+	@echo "make selection  measure rules of selection on judged sweeps, recommendations for eight concepts, rules for a site"
 	@echo "make simulations  200 simulated studies: how often a null is called an effect, and an effect is found"
 	@echo "make clean     remove what the above made, but not the model cache"
 
@@ -71,6 +72,12 @@ parity: $(VENV)/.core
 # Needs the published sets in ../shared/data, or where STEERSMAN_DATA says.
 mmlu: $(VENV)/.dev
 	$(BIN)/python benchmarks/parity/mmlu.py --shots 0 5
+
+# Needs the same sets; an hour or so.
+selection: $(VENV)/.core
+	$(BIN)/steersman bench selection --sweeps $${STEERSMAN_DATA:-../shared/data}/judged-sweeps/sweeps.jsonl
+	$(BIN)/python benchmarks/recommendations.py
+	$(BIN)/python benchmarks/site_rules.py
 
 simulations: $(VENV)/.core
 	$(BIN)/python benchmarks/simulated_studies.py

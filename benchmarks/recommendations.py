@@ -69,12 +69,10 @@ def measured(
     for multiple, setting in zip(MULTIPLES, settings[1:], strict=True):
         row: dict[str, Any] = {"multiple": multiple, "coefficient": setting.coefficient}
         for name, unit, measure in measures:
-            change = next(
-                row
-                for row in report.differences
-                if (row["task"], row["metric"], row["coefficient"])
-                == (measure.test.name, measure.metric, setting.coefficient)
-            )
+            wanted = (measure.test.name, measure.metric, setting.coefficient)
+            shown = (row for row in report.differences if (row["task"], row["metric"], row["coefficient"]) == wanted)
+            # Where nothing but empty completions was written, no item has the metric.
+            change = next(shown, {"value": 0.0, "low": 0.0, "high": 0.0, "n": 0})
             ends = sorted((measure.scale * change["low"], measure.scale * change["high"]))
             row[name] = vars(Estimate(measure.scale * change["value"], ends[0], ends[1], change["n"])) | {"unit": unit}
         found.append(row)

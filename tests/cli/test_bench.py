@@ -45,7 +45,7 @@ def test_json_holds_every_rule_and_signal(steersman, bench, tmp_path):
     printed = json.loads(done.out)
     assert printed["sweeps"] == 2
     names = [rule.name for rule in RULES.values() if set(rule.signals) <= set(SIGNALS)]
-    assert [row["rule"] for row in printed["rules"]] == [*names, "default, held out"]
+    assert [row["rule"] for row in printed["rules"]] == [*names, "coherence, held out", "default, held out"]
     assert set(printed["by_concept"]) == set(printed["held_out_constants"]) == {"the sea", "the hills"}
     assert set(printed["rank_correlations"]) == set(SIGNALS)
     sweeps = read_sweeps(tmp_path / "sweeps.jsonl")

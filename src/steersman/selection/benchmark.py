@@ -17,7 +17,7 @@ from steersman.files.log import Log
 from steersman.selection.calibration import fit_mark
 from steersman.selection.curve import Curve, Rule
 from steersman.selection.judged import STORED, Outcome, Standing, Sweep, correlations, judge, standing
-from steersman.selection.rules import ALERT, RULES, Product, Threshold
+from steersman.selection.rules import ALERT, RULES, Coherent, Product, Threshold
 from steersman.selection.signals import SIGNALS, read_signals
 
 FORMAT = 1
@@ -135,7 +135,7 @@ def bench_rules(sweeps: Sequence[Sweep], curves: Sequence[Curve], *, seed: int =
     constants: dict[str, Mapping[str, float]] = {}
     concepts = list(dict.fromkeys(sweep.concept for sweep in sweeps))
     if len(concepts) > 1:
-        for rule in [rule for rule in rules if isinstance(rule, Product)]:
+        for rule in [rule for rule in rules if isinstance(rule, (Coherent, Product))]:
             fitted = {concept: _without(rule, sweeps, curves, concept) for concept in concepts}
             constants |= {
                 concept: {"intercept": one.coherence.intercept, **one.coherence.weights}
@@ -159,7 +159,9 @@ def bench_rules(sweeps: Sequence[Sweep], curves: Sequence[Curve], *, seed: int =
     )
 
 
-def _without(rule: Product, sweeps: Sequence[Sweep], curves: Sequence[Curve], concept: str) -> Product:
+def _without(
+    rule: Coherent | Product, sweeps: Sequence[Sweep], curves: Sequence[Curve], concept: str
+) -> Coherent | Product:
     """Return the rule with its coherence mark fitted on all sweeps but one concept's."""
     others = [(sweep, curve) for sweep, curve in zip(sweeps, curves, strict=True) if sweep.concept != concept]
     reading = fit_mark(
