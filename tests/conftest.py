@@ -7,7 +7,8 @@ import torch
 from jaxtyping import install_import_hook
 
 CHECKED = [
-    f"steersman.{name}" for name in ("where", "direction", "activations", "plan", "maths", "methods", "edits", "gates")
+    f"steersman.{name}"
+    for name in ("where", "direction", "activations", "plan", "maths", "methods", "edits", "gates", "composition")
 ]
 
 # The hook rewrites modules as they are imported, so it must stand before the first one is.

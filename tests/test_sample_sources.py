@@ -326,7 +326,8 @@ def test_a_record_without_a_prompt_is_told_with_what_it_has(tmp_path):
 
 @pytest.mark.parametrize("read", [prompt_items, question_items, behaviour_items, text_items])
 def test_a_source_that_is_not_there_says_what_there_could_be(read, tmp_path):
-    match = r"built-in set \(.*harmful, .*\), a JSONL, JSON, CSV or TSV file, .* hub:owner/name, got '.*nowhere'"
+    known = "myopia" if read is behaviour_items else "harmful"
+    match = rf"built-in set \(.*{known}, .*\), a JSONL, JSON, CSV or TSV file, .* hub:owner/name, got '.*nowhere'"
     with pytest.raises(DataError, match=match):
         read(tmp_path / "nowhere")
 

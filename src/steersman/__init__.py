@@ -8,6 +8,7 @@ with sm.steer(model, sm.Plan(direction.at(12), coefficient=0.3)):
 ...  # any Hugging Face call on model.hf is steered here
 """
 
+from steersman import composition as composition
 from steersman import exchange as exchange
 from steersman import inspection as inspection
 from steersman import recipes as recipes

@@ -19,6 +19,7 @@ from steersman.errors import DataError, InputError
 
 Contrast = Literal["completion", "prompt", "both"]
 Split = Literal["train", "validation", "test"]
+Folder = Literal["pairs", "tasks", "behaviours"]
 
 T = TypeVar("T")
 Record = dict[str, Any]
@@ -163,7 +164,7 @@ def passages(source: str | Path = "prose", *, split: Split | None = "test") -> l
     return read_items(find_set(source, "tasks"), passage_item, split)
 
 
-def find_set(source: str | Path, folder: Literal["pairs", "tasks"]) -> Path:
+def find_set(source: str | Path, folder: Folder) -> Path:
     """Return the file of a built-in set, or the path given.
 
     Raises:
@@ -180,7 +181,7 @@ def find_set(source: str | Path, folder: Literal["pairs", "tasks"]) -> Path:
     )
 
 
-def built_in_sets(folder: Literal["pairs", "tasks"]) -> dict[str, Path]:
+def built_in_sets(folder: Folder) -> dict[str, Path]:
     """Return the files of the built-in sets by name, in the names' order."""
     root = Path(str(resources.files("steersman"))) / "data" / folder
     return {path.stem: path for path in sorted(root.glob("*.jsonl"))}

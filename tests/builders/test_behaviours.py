@@ -86,7 +86,8 @@ def test_a_bad_item_is_told_with_its_line(write, change, form, message):
 def test_an_unknown_form_and_a_missing_file_are_refused(write, tmp_path):
     with pytest.raises(InputError, match="expected an answer form among letter, text, got 'word'"):
         behaviour_pairs(write(LISTED), form="word")
-    with pytest.raises(DataError, match=r"expected a JSONL file of questions, got '.*none\.jsonl', which is no file"):
+    message = r"expected a JSONL file of questions or a built-in set \(.*\), got '.*none\.jsonl', which is no file"
+    with pytest.raises(DataError, match=message):
         behaviour_pairs(tmp_path / "none.jsonl")
 
 

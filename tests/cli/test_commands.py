@@ -21,7 +21,7 @@ from steersman.version import VERSION
 from tiny import direction
 
 COMMANDS = ("models", "extract", "inspect", "export", "import", "generate", "evaluate", "sweep", "run", "report")
-COMMANDS += ("select",)
+COMMANDS += ("select", "compose")
 
 
 @pytest.fixture(scope="module")

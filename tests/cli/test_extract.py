@@ -101,6 +101,13 @@ def test_items_are_read_at_the_answer(fitted, given, model, form, span):
     same(held, MeanDifference().fit(record(model, made, span=span)))
 
 
+def test_built_in_items_are_given_by_name(fitted, model):
+    printed, held = fitted("--items", "risk-taking", "--answer", "text", "--limit", 6)
+    made = behaviour_pairs("risk-taking", form="text", limit=6)
+    same(held, MeanDifference().fit(record(model, made, span="completion")))
+    assert printed["of"] == "6 pairs"
+
+
 def test_two_corpora(fitted, given, model):
     printed, held = fitted("--positive", given / "code.jsonl", "--negative", given / "prose.jsonl", "--limit", 5)
     sides = [corpus(given / f"{name}.jsonl", limit=5) for name in ("code", "prose")]
@@ -187,7 +194,7 @@ ONE_SOURCE = r"expected exactly one source of texts \(--pairs; --concept with --
         (["--pairs", "refusal", "--layer", "9"], "expected a layer from -4 to 3, got 9"),
         (["--pairs", "refusal", "--layer", "3:2"], "expected a range of layers that holds one, got '3:2'"),
         (["--pairs", "refusal", "--mask-massive", "0"], "Invalid value for '--mask-massive'"),
-        (["--items", "none.jsonl"], "expected a JSONL file of questions, got 'none.jsonl', which is no file"),
+        (["--items", "none.jsonl"], r"expected a JSONL file of questions or a built-in set .*, got 'none\.jsonl'"),
         (["--positive", "none", "--negative", "x"], "expected at least one text in 'none', got none"),
         (["--concept", "a", "--opposite", "b", "--span", "middle"], "expected a span among .*, got 'middle'"),
     ],

@@ -48,6 +48,8 @@ def texts():
             if "positive" in record:
                 for prompt in {record["positive"]["prompt"], record["negative"]["prompt"]}:
                     yield (*place, prompt)
+            elif "answer_matching_behavior" in record:
+                yield (*place, re.sub(r"\n\nChoices:|\([AB]\)", "", record["question"]))
             elif "question" in record:
                 answers = record["choices"] if "choices" in record else (record["correct"], record["incorrect"])
                 yield (*place, " ".join([record["question"], *answers]))
@@ -63,6 +65,8 @@ def near(a, b):
     """Whether two sets of words are nearly the same; see the module."""
     if min(len(a), len(b)) < SHORT:
         return a == b
+    if len((shared := a & b) - STOP) < 2 and len(shared) < NEAR * max(len(a), len(b)):
+        return False  # what most of the million pairs come to; two content words are the least that make a half
     content = a - STOP, b - STOP
     return jaccard(a, b) >= NEAR or (min(map(len, content)) > 1 and jaccard(*content) >= NEAR_CONTENT)
 
@@ -72,6 +76,8 @@ def test_the_sets_are_all_there():
         *(f"pairs/{name}.jsonl" for name in ("refusal", "honesty")),
         *(f"tasks/{name}.jsonl" for name in ("harmful", "ordinary", "over-refusal", "knowledge", "prose")),
         *(f"tasks/{name}.jsonl" for name in ("code", "opinions")),
+        *(f"behaviours/{name}.jsonl" for name in ("myopia", "wealth-seeking", "sycophancy")),
+        *(f"behaviours/{name}.jsonl" for name in ("agreeableness", "risk-taking")),
     }
 
 

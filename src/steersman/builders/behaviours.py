@@ -2,6 +2,9 @@
 
 The form is that of the model-written evaluations: `{"question", "answer_matching_behavior",
 "answer_not_matching_behavior"}`, one object a line. The answers are letters or words: ` (A)` or `A`, ` Yes` or `Yes`.
+
+Five sets of 120 items are built in, written for this project: `myopia`, `wealth-seeking`, `sycophancy`, `agreeableness`
+and `risk-taking`. Of the two choices the matching one is (A) in exactly half of every split, and splits share no topic.
 """
 
 import re
@@ -10,7 +13,7 @@ from typing import Literal, get_args
 
 from steersman.builders.sampling import sampled
 from steersman.errors import DataError, InputError
-from steersman.prompts import Example, Pair, Record, Split, read_items, text_field
+from steersman.prompts import Example, Pair, Record, Split, built_in_sets, read_items, text_field
 
 AnswerForm = Literal["letter", "text"]
 
@@ -28,7 +31,7 @@ def behaviour_pairs(
     """Return pairs of the same question, answered with the behaviour and without it.
 
     Args:
-        source: a JSONL file in the form that the module shows, optionally with `id` and `split`.
+        source: a built-in set, or a JSONL file in the form that the module shows, optionally with `id` and `split`.
         form: `letter`, the answer up to its letter, as in `(A`, or the word `Yes`; record it with `span="end"`, since
             its last token is the answer's. `text`, the words of the option that the letter stands for in the question,
             whose last paragraph is left out where it opens a parenthesis for the letter; record it with
@@ -47,9 +50,13 @@ def behaviour_pairs(
     """
     if form not in get_args(AnswerForm):
         raise InputError(f"expected an answer form among {', '.join(get_args(AnswerForm))}, got {form!r}")
-    path = Path(source).expanduser()
+    names = built_in_sets("behaviours")
+    path = names.get(str(source), Path(source).expanduser())
     if not path.is_file():
-        raise DataError(f"expected a JSONL file of questions, got {str(source)!r}, which is no file")
+        raise DataError(
+            f"expected a JSONL file of questions or a built-in set ({', '.join(names)}), got {str(source)!r}, "
+            "which is no file"
+        )
     return sampled(read_items(path, lambda record: behaviour_pair(record, form), split), limit, seed)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, cast
 
 import typer
 
-from steersman.cli import benching, evaluating, exchanging, inspecting, selecting, steering, studying
+from steersman.cli import benching, composing, evaluating, exchanging, inspecting, selecting, steering, studying
 from steersman.cli.console import say, show
 from steersman.errors import InputError, SteersmanError
 from steersman.version import VERSION
@@ -46,6 +46,7 @@ exchanging.register(app)
 inspecting.register(app)
 benching.register(app)
 selecting.register(app)
+composing.register(app)
 
 
 def main() -> None:

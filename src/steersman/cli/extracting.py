@@ -45,7 +45,10 @@ Words = Annotated[
     typer.Option("--words", callback=two_words, help="Two words or short phrases, such as Love Hate: one pair."),
 ]
 Items = Annotated[
-    Path | None, typer.Option("--items", help="JSONL of questions with an answer that matches a behaviour and one not.")
+    str | None,
+    typer.Option(
+        "--items", help="Built-in set, such as myopia, or JSONL: questions, one answer with a behaviour, one not."
+    ),
 ]
 Answer = Annotated[
     str | None,

@@ -44,7 +44,7 @@ class Wanted:
     concept: str | None = None
     opposite: str | None = None
     words: tuple[str, str] | None = None
-    items: Path | None = None
+    items: str | None = None
     answer: str | None = None
     positive: str | None = None
     negative: str | None = None

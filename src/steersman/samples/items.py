@@ -11,6 +11,7 @@ from steersman.builders.behaviours import behaviour_pair
 from steersman.builders.corpora import corpus
 from steersman.errors import DataError, InputError
 from steersman.prompts import (
+    Folder,
     Pair,
     Passage,
     PromptItem,
@@ -91,15 +92,19 @@ def behaviour_items(source: str | Path, *, split: Split | None = "test") -> list
     """Return behaviour items, a question answered with the behaviour (positive) and without it (negative).
 
     Args:
-        source: as the package says, in the form of the model-written evaluations: `question,
-            answer_matching_behavior, answer_not_matching_behavior`.
+        source: as the package says, with the built-in sets `myopia`, `wealth-seeking`, `sycophancy`, `agreeableness`
+            and `risk-taking`; in the form of the model-written evaluations: `question, answer_matching_behavior,
+            answer_not_matching_behavior`.
         split: only the records of that split, where the source says splits; `None` takes all.
 
     Raises:
         InputError: as `prompt_items`.
         DataError: as `prompt_items`.
+
+    Reference: Perez et al. (2022), "Discovering language model behaviors with model-written evaluations", for the form;
+    the items of the built-in sets were written for this project.
     """
-    return _items(source, behaviour_pair, split)
+    return _items(source, behaviour_pair, split, "behaviours")
 
 
 def text_items(
@@ -139,23 +144,23 @@ def text_items(
     return _items(source, lambda record: _passage(record, field, chars), split)
 
 
-def _items(source: str | Path, parse: Callable[[Record], T], split: Split | None) -> list[T]:
-    """Return one item a record of any kind of source but plain text."""
-    return collect(str(source), _plain(_rows(source, split)), parse, split)
+def _items(source: str | Path, parse: Callable[[Record], T], split: Split | None, folder: Folder = "tasks") -> list[T]:
+    """Return one item a record of any kind of source but plain text; built-in sets stand in the folder."""
+    return collect(str(source), _plain(_rows(source, split, folder)), parse, split)
 
 
-def _rows(source: str | Path, split: Split | None) -> Iterator[Row]:
+def _rows(source: str | Path, split: Split | None, folder: Folder = "tasks") -> Iterator[Row]:
     text = str(source)
     if text.startswith(PREFIX):
         return hub_rows(text, split)
-    if text in (names := built_in_sets("tasks")):
+    if text in (names := built_in_sets(folder)):
         return file_rows(names[text])
     path = Path(source).expanduser()
     if path.is_file():
         return file_rows(path)
     if path.is_dir():
         return folder_rows(path, split)
-    raise _missing(source)
+    raise _missing(source, folder)
 
 
 def _example_rows(source: str | Path) -> Iterator[Row]:
@@ -175,9 +180,9 @@ def _example_rows(source: str | Path) -> Iterator[Row]:
     return iter([row for row in rows if row.record.get("split") == "validation"])
 
 
-def _missing(source: str | Path) -> DataError:
+def _missing(source: str | Path, folder: Folder = "tasks") -> DataError:
     return DataError(
-        f"expected a built-in set ({', '.join(built_in_sets('tasks'))}), a JSONL, JSON, CSV or TSV file, a folder of "
+        f"expected a built-in set ({', '.join(built_in_sets(folder))}), a JSONL, JSON, CSV or TSV file, a folder of "
         f"CSV files, or hub:owner/name, got {str(source)!r}, which does not exist"
     )
 

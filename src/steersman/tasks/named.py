@@ -7,7 +7,7 @@ from typing import Literal, TypeVar, get_args
 
 from steersman.errors import InputError
 from steersman.model.generate import Sampling
-from steersman.prompts import split_pairs
+from steersman.prompts import built_in_sets, split_pairs
 from steersman.samples import behaviour_items, example_items, prompt_items, question_items, text_items
 from steersman.tasks.behaviour import BehaviourTask
 from steersman.tasks.coherence import CoherenceTask
@@ -108,7 +108,10 @@ def tasks_named(
             raise InputError(f"expected a task among {', '.join(TASKS)}, got {name!r}")
         source = source if equals else replaced.get(TASKS[name], TASKS[name])
         if not source:
-            raise InputError(f"expected the items of {name} after an equals sign, {name}=PATH, got {text!r}")
+            raise InputError(
+                f"expected the items of {name} after an equals sign, {name}=PATH or a built-in set "
+                f"({', '.join(built_in_sets('behaviours'))}), got {text!r}"
+            )
         label = f"{name}:{Path(source).stem}" if equals and name in ("behaviour", "skill") else name
         if label in {task.name for task in made}:
             raise InputError(f"expected every task once, got {label} twice")
