@@ -56,7 +56,7 @@ class PlantedTask:
     items: Sequence[PromptItem]
     name: str = "planted"
     log: list[str] = field(default_factory=list, compare=False)
-    metrics: tuple[Metric, ...] = (Metric("effect", "mean", "points"),)
+    metrics: tuple[Metric, ...] = (Metric("effect", "mean", "points"), Metric("nothing", "mean", "points"))
 
     def settings_key(self) -> str:
         return "planted"
@@ -76,24 +76,25 @@ class PlantedTask:
                 * (1.0 if bool((HELD.units(step.site) @ step.vector / step.vector.norm() > 0.99).item()) else 0.1)
                 for step in setting.plan
             )
-            found.append(Outcome(item.id, {"effect": value * (1 + 0.01 * (number % 3))}))
+            found.append(Outcome(item.id, {"effect": value * (1 + 0.01 * (number % 3)), "nothing": 0.0}))
         return found
 
 
 @dataclass(frozen=True)
 class UpTo:
-    """Recommends the strongest coefficient up to one; never coherent where that is 0."""
+    """Recommends the strongest coefficient up to one; never coherent where that is 0. The alarm may ring before."""
 
     most: float
     name: str = "up to"
     signals: tuple[str, ...] = ()
+    alarm: float | None = None
 
     def pick(self, curve: Curve) -> Pick:
         tried = curve.coefficients[-1]
         if not self.most:
             return Pick("never coherent", None, None, curve.coefficients[1], tried, "it never is")
         sign = 1 if tried > 0 else -1
-        alarm = next((c for c in curve.coefficients if abs(c) > self.most), None)
+        alarm = self.alarm or next((c for c in curve.coefficients if abs(c) > self.most), None)
         return Pick("found", sign * self.most, None, alarm, tried, f"up to {self.most:g}")
 
 
@@ -337,6 +338,30 @@ def test_a_tiny_model_is_selected_for_from_end_to_end():
     assert len(found.considered) == 2
     assert all(set(each.costs) == {"kl", "cross-entropy"} for each in found.considered)
     json.dumps(found.plain(), allow_nan=False)
+
+
+def test_a_cost_that_grows_more_slowly_than_thought_is_still_brought_within_the_budget():
+    # A KL is thought to grow with the square; this one grows in proportion, so that every guess is above the limit.
+    parts = [PlantedTask(prompts(name, 6), name="own") for name in ("costly", "costly test")]
+    found = selected(budget="kl=0.1", costs=[Measure("kl", "effect", *parts)], sites=[1])
+    assert found.status == "chosen"
+    assert 0.05 < found.best.costs["kl"] <= 0.1
+
+
+def test_nothing_lost_is_no_negative_nothing():
+    parts = [PlantedTask(prompts(name, 6), name="own") for name in ("costly", "costly test")]
+    for confirm in (False, True):
+        lost = Measure("knowledge", "nothing", *parts, -100.0)
+        found = selected(budget="knowledge=2", costs=[lost], confirm=confirm)
+        assert [str(each.costs["knowledge"]) for each in found.considered] == ["0.0"] * 4
+        assert {str(end) for p in found.points for end in vars(p.costs["knowledge"]).values()} <= {"0.0", "6"}
+        assert "-0 " not in found.reason
+
+
+def test_a_rule_may_recommend_what_lies_behind_its_alarm_and_the_range_ends_there():
+    found = selected(rule=UpTo(0.8, alarm=0.5), sites=[1])
+    assert found.best.coefficient == 0.8
+    assert [(own.recommended, own.alarm) for own in found.ranges] == [(0.5, 0.5)]
 
 
 def test_test_items_can_be_left_alone_and_the_reason_speaks_of_the_others():

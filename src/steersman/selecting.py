@@ -38,7 +38,8 @@ DEPTH = (0.2, 0.8)
 """Shares of the depth between which they lie: later a direction acts on the output tokens (Arditi et al., 2024)."""
 
 DOSES = 4
-"""Coefficients of a site whose costs are measured in search of the strongest that the budget allows."""
+"""Coefficients of a site whose costs are measured in search of the strongest that the budget allows; where none of them
+keeps it, one more is."""
 
 SPENT = 0.7
 """A coefficient that spends this share of the budget is near enough to the strongest that keeps it."""
@@ -108,7 +109,8 @@ class _Search:
         """Return the change of a measure on the validation items; NaN where no item has it."""
         after, before = (self._values(what, each) for each in (setting, Setting("unsteered")))
         moved = [after[item] - before[item] for item in after if item in before]
-        return what.scale * sum(moved) / len(moved) if moved else math.nan
+        # Nothing lost of what should not fall is 0, not -0.
+        return what.scale * sum(moved) / len(moved) + 0.0 if moved else math.nan
 
     def _values(self, what: Measure, setting: Setting) -> dict[str, float]:
         task: Task = what.validation
@@ -125,7 +127,9 @@ class _Search:
             )
         doses: list[Dose] = []
         size, kept = most, None
-        for _ in range(DOSES):
+        for turn in range(DOSES + 1):
+            if turn == DOSES and kept is not None:
+                break
             setting = self.setting(site, edit, size)
             costs = {each.name: self.change(each, setting) for each in self.costs}
             doses.append(Dose(size, 0.0, costs))
@@ -135,7 +139,8 @@ class _Search:
                     break
             where = at_budget(Candidate(site, 0.0), doses, self.budget).coefficient or 0.0
             # Just inside of where the budget is thought to be spent: of tries on the line itself half would break it.
-            size = float(f"{0.95 * where:.3g}")
+            # The last try goes further in: a cost that grows more slowly than thought is come near to from above.
+            size = float(f"{(0.95 if turn + 1 < DOSES else 0.75) * where:.3g}")
             if not size or any(size == dose.coefficient for dose in doses):
                 break
         if kept is None:
@@ -368,8 +373,8 @@ def _difference(report: Report, what: Measure, setting: Setting) -> Estimate:
     wanted = (what.test.name, what.metric, setting.arm, setting.coefficient)
     for row in report.differences:
         if (row["task"], row["metric"], row["arm"], row["coefficient"]) == wanted:
-            ends = sorted((what.scale * row["low"], what.scale * row["high"]))
-            return Estimate(what.scale * row["value"], ends[0], ends[1], row["n"])
+            low, value, high = (what.scale * row[name] + 0.0 for name in ("low", "value", "high"))
+            return Estimate(value, min(low, high), max(low, high), row["n"])
     # Nothing but empty completions has no metric: no item shows any change.
     return Estimate(0.0, 0.0, 0.0, 0)
 
@@ -383,5 +388,7 @@ def _ranges(considered: Sequence[Considered], budget: Budget) -> tuple[Range, ..
             words = (
                 f"{own.reason}; within {budget.words}" if recommended else f"{own.reason}; {', '.join(each.dropped)}"
             )
-            found.append(replace(own, recommended=recommended, reason=words[:LONGEST]))
+            # A rule of one's own may recommend what lies behind its alarm; a range is what can be used.
+            most = None if recommended is None else min(recommended, own.limit)
+            found.append(replace(own, recommended=most, reason=words[:LONGEST]))
     return tuple(found)

@@ -1,10 +1,11 @@
 """The command select: what it prints, what it writes, and what it refuses before a model is loaded."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from steersman.files import load_direction
+from steersman.files import load_direction, save_direction
 from steersman.where import Site
 
 
@@ -111,6 +112,30 @@ def test_the_same_command_again_finds_its_folder_finished_and_another_is_refused
     assert "holds a run with other settings" in other.err
     assert (out / "selection.json").read_bytes() == before["selection.json"]
     assert steersman(*command, "--sign", "-", "--force").code == 0
+
+
+def test_a_folder_is_of_one_direction_with_its_length_and_of_all_items_of_the_target(
+    steersman, given, folder, tmp_path
+):
+    out, texts = tmp_path / "out", tmp_path / "texts.jsonl"
+    texts.write_text((folder / "prompts.jsonl").read_text(encoding="utf-8"), encoding="utf-8")
+    command = [*given, "--layer", "1", "--mode", "alert", "--target", f"refusal={texts}", "--out", out]
+    assert steersman(*command).code == 0
+    held = load_direction(folder / "direction.safetensors")
+    longer = replace(held, vectors={site: 4 * vector for site, vector in held.vectors.items()})
+    # In norm units both steer alike, but what completions are projected on is another unit.
+    other = save_direction(longer, tmp_path / "longer.safetensors")
+    done = steersman(*command, "--direction", other)
+    assert (done.code, "holds a run with other settings" in done.err) == (2, True)
+    lines = texts.read_text(encoding="utf-8").splitlines()
+    codes: list[int] = []
+    for index, line in enumerate(lines):
+        lines[index] = line.replace('"prompt": "', '"prompt": "So, ')
+        texts.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines[index] = line
+        codes.append(steersman(*command).code)
+    # Two items to choose on and two to confirm on are taken of the five.
+    assert sorted(codes) == [0, 2, 2, 2, 2]
 
 
 def test_a_target_that_the_budget_limits_is_refused_before_any_model_is_loaded(steersman, given, folder, monkeypatch):

@@ -208,6 +208,26 @@ def test_a_studys_choice_is_told_with_its_reason_and_a_page_of_all_that_was_trie
         assert f"<h2>Which site: {name}</h2>" in tried
 
 
+def test_what_was_tried_is_linked_also_where_no_layer_search_can_be_drawn(thin_folder):
+    (thin_folder / "layers.json").unlink(missing_ok=True)
+    (thin_folder / "selection").mkdir()
+    put(thin_folder / "selection", "selection.json", {"selections": [{"name": "refusal", **selection()}]})
+    page = read(write_report(thin_folder))[0]
+    assert 'href="selection/selection.html"' in page
+    assert 'href="#layers"' in page
+    assert 'id="layers"' in page
+
+
+@pytest.mark.parametrize("status", ["within budget", "over budget"])
+def test_a_choice_of_the_honesty_direction_beyond_its_budget_is_warned_of(thin_folder, status):
+    summary = json.loads((thin_folder / "summary.json").read_text())
+    put(thin_folder, "summary.json", summary | {"status": "within budget", "honesty": {"status": status}})
+    page = read(write_report(thin_folder))[0]
+    warned = "The choice of the honesty direction on validation data: over budget." in page
+    assert warned == (status == "over budget")
+    assert "The choice on validation data" not in page
+
+
 def test_a_last_line_cut_off_by_a_kill_is_left_out_with_a_note(thin_folder):
     path = thin_folder / "completions.jsonl"
     path.write_text(path.read_text()[:-40])
@@ -234,6 +254,13 @@ def test_a_folder_without_results_is_an_error_that_names_the_file(tmp_path):
         ),
         ("summary.json", "[]", r"summary\.json should hold one JSON object, but holds a list"),
         ("selection/selection.json", "[1]", r"should hold one JSON object"),
+        (
+            "selection/selection.json",
+            '{"selections": 3}',
+            r"selection\.json should hold what a study's selection tried",
+        ),
+        ("selection/selection.json", '{"considered": [{}]}', r"selection\.json should hold .*KeyError: 'search'"),
+        ("selection/selection.json", '{"love": 3}', r"expected a record with a curve"),
         ("layers.json", '{"refusal": {"rows": [{"depth": 1}]}}', r"needs a 'layer' number"),
         ("completions.jsonl", 'nonsense\n{"task": 1}\n', r"completions\.jsonl, line 1: expected an object"),
     ],

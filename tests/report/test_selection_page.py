@@ -219,6 +219,18 @@ def test_two_selections_of_one_place_share_a_figure_and_have_their_own_test_item
     assert {path.name for path in tmp_path.glob("*.png")} == {"selection.png", "selection-2.png", "sites.png"}
 
 
+def test_two_directions_at_one_place_have_a_figure_each(tmp_path):
+    record = {"selections": [{"name": name, **selection()} for name in ("learned", "mean difference")]}
+    page = written(tmp_path, record)
+    for name in ("learned", "mean difference"):
+        assert f"<h2>Metric against coefficient: {name}</h2>" in page
+    assert {path.name for path in tmp_path.glob("selection*.png")} == {"selection.png", "selection-2.png"}
+    # Nor do two searches of one sign that nobody named become one line.
+    again = tmp_path / "again"
+    written(again, {"selections": [search(), search(-1), search(alarm=0.3)]})
+    assert {path.name for path in again.glob("selection*.png")} == {"selection.png", "selection-2.png"}
+
+
 def test_nothing_within_budget_is_shown_too(tmp_path):
     record = selection(site=None, edit=None, coefficient=None, points=[], profile=[], reason="nothing to recommend")
     record["considered"] = [each | {"coefficient": None} for each in record["considered"]]

@@ -20,8 +20,9 @@ from steersman.recording import record
 from steersman.selection import coefficient
 from steersman.selection.coefficient import LARGEST, choose_coefficient, reach_of
 from steersman.selection.curve import Curve, Pick, Trial
+from steersman.selection.mark import Mark
 from steersman.selection.projection import PROJECTION, read_projections, rising, shifts, spread
-from steersman.selection.rules import Product
+from steersman.selection.rules import Coherent, Product
 from steersman.where import Site
 from tiny import direction, tiny_model
 
@@ -140,6 +141,15 @@ def test_another_search_finds_nothing_in_the_memory_of_the_first(other):
     assert len(engine.batches) >= 2
 
 
+def test_a_longer_vector_is_another_unit_of_the_projection_and_finds_nothing_in_the_memory_of_a_shorter_one():
+    """In norm units both steer alike; what is read off the text differs by their lengths."""
+    model, memory = tiny_model("llama", chat=True), {}
+    longer = replace(ONE, vectors={site: 4 * vector for site, vector in ONE.vectors.items()})
+    for held in (ONE, longer):
+        kept = choose_coefficient(model, held, ["Hi", "Why?"], most=10, memory=memory)
+        assert kept.plain() == choose_coefficient(model, held, ["Hi", "Why?"], most=10).plain()
+
+
 def test_no_alarm_is_said_and_no_number_is_made_up():
     choice = search(Falls(9.0))
     assert choice.pick.status == "no alarm"
@@ -170,6 +180,16 @@ def test_what_is_never_coherent_is_searched_downwards_and_recommends_nothing():
     assert choice.recommended is None
     assert choice.shown is None
     assert min(abs(value) for value in choice.curve.coefficients[1:]) < 0.1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_worn_from_the_first_coefficient_on_is_searched_below_it_however_late_it_breaks(sign):
+    # Read as 8 of 10 at 0.05 and as 5 at 0.85: the first coefficients are no longer whole, and not yet broken.
+    rule = Coherent("own", Mark(3.19, {"logprob": 1.845}), neighbours=0)
+    choice = search(rule, sign=sign)
+    assert 0.85 <= abs(choice.pick.alarm) <= 1.5 * 0.85
+    assert 0.02 < sign * choice.recommended <= 0.05
+    assert choice.completions <= 25
 
 
 def test_in_raw_units_as_far_as_in_norms():
@@ -297,6 +317,9 @@ def test_nothing_is_recommended_before_the_onset(clear, onset, recommended, stat
     assert (found.status, found.onset, found.recommended) == (status, onset, recommended)
     assert found.alarm == pytest.approx(0.5)
     assert ("taken in the place of 0.2" in found.reason) == (clear == 3.0)
+    # What a rule recommends that does not look at the behaviour stays where it is.
+    other = coefficient._picked(Coherent("other", neighbours=0), curve, clear)
+    assert (other.onset, other.recommended) == (onset, 0.2)
 
 
 def test_noise_is_averaged_out_of_what_can_only_rise():

@@ -49,6 +49,9 @@ def test_a_configuration_survives_its_own_plain_form(tmp_path):
     [
         ("selection: {budget: over-refusal=2}", r"selection\.budget: .*at least 0 and at most 1 share"),
         ("selection: {honesty_budget: much}", r"selection\.honesty_budget: .*expected a budget such as .*'much'"),
+        ("selection: {budget: 0.05}", r"selection\.budget: expected a budget such as kl=0\.5\S*, got 0\.05$"),
+        ("selection: {coefficients: [0.3]}", r"selection\.coefficients: Extra inputs are not permitted"),
+        ("selection: {coefficient: 0}", r"selection\.coefficient: Input should be greater than 0, got 0$"),
         ("selection: {rule: loudest}", r"selection\.rule: .*expected a rule among .*'loudest'"),
         ("seeed: 1", "seeed: Extra inputs are not permitted"),
         ("sweep: {raw: [.nan]}", r"sweep\.raw\.0: .*finite"),

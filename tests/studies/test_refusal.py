@@ -84,7 +84,7 @@ def test_the_choice_is_that_of_a_selection_which_can_be_read(undisturbed):
     summary = json.loads((undisturbed / "summary.json").read_text(encoding="utf-8"))
     searches = json.loads((undisturbed / "selection" / "selection.json").read_text(encoding="utf-8"))["selections"]
     assert [each["name"] for each in searches] == ["refusal, learned", "refusal, mean difference", "honesty"]
-    assert [each["budget"] for each in searches] == [{"over-refusal": 0.05}, {"over-refusal": 0.05}, {"kl": 0.5}]
+    assert [each["budget"] for each in searches] == [{"over-refusal": 0.1}, {"over-refusal": 0.1}, {"kl": 0.5}]
     for each, chosen in ((searches[0], summary), (searches[2], summary["honesty"])):
         found = chosen.get("chosen", chosen)
         if each["status"] == "chosen":

@@ -30,7 +30,7 @@ from steersman.errors import FileError, InputError
 from steersman.files import check_target, facts_of, save_direction
 from steersman.maths.statistics import Estimate
 from steersman.model.loaded import Model
-from steersman.objectives import OBJECTIVES, Objective, cost_measures, objective_of
+from steersman.objectives import OBJECTIVES, Measure, Objective, cost_measures, objective_of
 from steersman.plan import Plan
 from steersman.prompts import content_hash
 from steersman.range import Range
@@ -117,11 +117,13 @@ class _Asked:
     def settings(self, model: Model) -> dict[str, Any]:
         """Return everything that decides the results, as plain data."""
         aims = [
-            aim if isinstance(aim, str) else {"name": aim.name, "items": content_hash(aim.measure.test.items)}
+            aim if isinstance(aim, str) else {"name": aim.name, "items": _hashed(aim.measure)}
             for aim in self.aims.values()
         ]
+        # In both units: what steers, and the vectors' own lengths, which completions are read by.
+        digests = [Plan(self.held.at(site), unit=unit).digest() for site in self.places for unit in ("norm", "raw")]
         return {
-            "direction": [Plan(self.held.at(site)).digest() for site in self.places],
+            "direction": digests,
             "sites": [str(site) for site in self.places],
             "signs": list(self.aims),
             "targets": aims,
@@ -139,6 +141,10 @@ class _Asked:
             "model_revision": model.revision,
             "dtype": str(model.dtype).removeprefix("torch."),
         }
+
+
+def _hashed(measure: Measure) -> list[str]:
+    return [content_hash(task.items) for task in (measure.validation, measure.test)]
 
 
 def register(app: typer.Typer) -> None:

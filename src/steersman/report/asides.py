@@ -1,6 +1,6 @@
 """What stands beside the numbers: warnings, tables by group, and how far judges agree."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,13 @@ from steersman.report.words import ARMS, DASH, number, slug
 
 def warnings(run: Run) -> list[str]:
     """What the choice does not keep, then every remark once, with its task and settings, in sentences."""
-    status = str(run.summary.get("status") or "within budget")
-    found = [] if status == "within budget" else [f"The choice on validation data: {status}."]
+    honesty = run.summary.get("honesty")
+    choices = {
+        "choice": run.summary,
+        "choice of the honesty direction": honesty if isinstance(honesty, Mapping) else {},
+    }
+    statuses = {name: str(each.get("status") or "within budget") for name, each in choices.items()}
+    found = [f"The {name} on validation data: {said}." for name, said in statuses.items() if said != "within budget"]
     places: dict[tuple[str, str], list[str]] = {}
     for remark in run.remarks:
         labels = places.setdefault((remark.task, remark.text), [])

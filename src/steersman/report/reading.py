@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from steersman.errors import FileError
+from steersman.errors import FileError, InputError
 from steersman.report.metrics import metric_for
+from steersman.report.selection_record import parts_of
 from steersman.report.values import Completion, Layer, LayerSearch, Remark, Result, Run, Setting, finite, named
 
 SEARCHES = "selection"
@@ -65,7 +66,17 @@ def read_searches(folder: Path) -> Mapping[str, Any]:
     Raises:
         FileError: The file is there and is not what it should be.
     """
-    return _record(Path(folder) / SEARCHES / "selection.json", [], "")
+    path = Path(folder) / SEARCHES / "selection.json"
+    record = _record(path, [], "")
+    try:
+        if record:
+            parts_of(record)
+    except (InputError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise FileError(
+            f"{path} should hold what a study's selection tried, but cannot be read as that "
+            f"({type(error).__name__}: {error}); remove it and run the study again."
+        ) from error
+    return record
 
 
 def _load(path: Path) -> Any:

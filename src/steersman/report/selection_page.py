@@ -1,5 +1,6 @@
 """`selection.html`: why this coefficient, on one self-contained page; the figure and the record beside it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +76,7 @@ def write_selection(folder: Path, record: Mapping[str, Any], *, title: str = "")
     """
     place = Path(folder)
     parts = parts_of(record)
-    groups = _together([search for part in parts for search in part.drawn])
+    groups = _together(parts)
     charts = {id(group[0]): selection_chart(group, _numbered("selection", at)) for at, group in enumerate(groups)}
     profiles = [part.profile and _profile_chart(part.profile, _numbered("sites", at)) for at, part in enumerate(parts)]
     sections = [
@@ -102,11 +103,15 @@ def _numbered(name: str, place: int) -> str:
     return name if place == 0 else f"{name}-{place + 1}"
 
 
-def _together(searches: Sequence[Search]) -> list[list[Search]]:
-    """Return the searches by what one figure can show: both signs of one place are one."""
-    groups: dict[tuple[str, ...], list[Search]] = {}
-    for search in searches:
-        groups.setdefault((*search.what, search.rule), []).append(search)
+def _together(parts: Sequence[Part]) -> list[list[Search]]:
+    """Return the searches by what one figure can show: both signs of one place are one, two directions never."""
+    groups: dict[tuple[str | int, ...], list[Search]] = {}
+    times: Counter[tuple[str | int, ...]] = Counter()
+    for name, search in ((part.name, search) for part in parts for search in part.drawn):
+        place = (name, *search.what, search.rule)
+        # A sign that comes again is another search of the same place.
+        groups.setdefault((*place, times[(*place, search.sign)]), []).append(search)
+        times[(*place, search.sign)] += 1
     return list(groups.values())
 
 

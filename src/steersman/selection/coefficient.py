@@ -102,7 +102,9 @@ class _Trying:
     def _address(self, plans: Sequence[Plan], before: Sequence[float | None]) -> str:
         digests = [plan.digest() for plan in plans]
         how = [self.signals, self.prompts, self.toward, self.steered, self.concept, asdict(self.sampling), self.chat]
-        return hashlib.sha256(json.dumps([digests, list(before), how]).encode()).hexdigest()[:32]
+        # In norm units a plan does not know the vector's own length, which is the unit of the projection.
+        read = [Plan(self.direction, unit="raw").digest(), self._texts()]
+        return hashlib.sha256(json.dumps([digests, list(before), how, read]).encode()).hexdigest()[:32]
 
     def _tried(
         self, coefficients: Sequence[float], plans: Sequence[Plan], before: Sequence[float | None]
@@ -144,8 +146,13 @@ class _Trying:
         names = [name for name in self.signals if name in TEXT_SIGNALS]
         if not names:
             return [{} for _ in plans]
-        texts = [item.text for item in passages("prose", split="validation")[:TEXTS]]
-        return [{name: row[name] for name in names} for row in read_text_signals(self.model, texts, plans)]
+        return [{name: row[name] for name in names} for row in read_text_signals(self.model, self._texts(), plans)]
+
+    def _texts(self) -> list[str]:
+        """Return the plain texts that the rule reads; none where it reads none."""
+        if not set(self.signals) & set(TEXT_SIGNALS):
+            return []
+        return [item.text for item in passages("prose", split="validation")[:TEXTS]]
 
 
 def choose_coefficient(
@@ -228,7 +235,8 @@ def choose_coefficient(
         batches += 1
         if notify:
             notify(len(made) * len(texts))
-        landmarks = _landmarks(_picked(judge, Curve(tuple(trials)), clear))
+        curve = Curve(tuple(trials))
+        landmarks = _landmarks(_picked(judge, curve, clear), curve)
     curve = Curve(tuple(trials))
     pick = _picked(judge, curve, clear)
     return CoefficientChoice(
@@ -330,14 +338,17 @@ def _picked(rule: Rule, curve: Curve, clear: float | None) -> Pick:
     onset = shown.coefficient
     words = f"onset at {onset:g}: completions move {clear:.2g} class separations along the direction"
     recommended = pick.recommended
-    if recommended is not None and abs(recommended) < abs(onset):
+    # A rule that weighs the behaviour looks for where it shows; what others recommend is not for this one to move.
+    if own and recommended is not None and abs(recommended) < abs(onset):
         words += f"; taken in the place of {recommended:g}, where the behaviour does not show yet"
         recommended = onset
     return replace(pick, recommended=recommended, onset=onset, reason=f"{pick.reason}; {words}")
 
 
-def _landmarks(pick: Pick) -> Landmarks:
-    return Landmarks(*(None if each is None else abs(each) for each in (pick.alarm, pick.onset, pick.recommended)))
+def _landmarks(pick: Pick, curve: Curve) -> Landmarks:
+    # Text can be worn from the first coefficient on and break far behind it: what is whole lies below the first.
+    best = curve.coefficients[1] if pick.status == "never coherent" else pick.recommended
+    return Landmarks(*(None if each is None else abs(each) for each in (pick.alarm, pick.onset, best)))
 
 
 def _reason(rule: Rule, pick: Pick, curve: Curve, reach: Reach, width: int, unit: str, batches: int) -> str:

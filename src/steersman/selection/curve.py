@@ -12,8 +12,9 @@ from steersman.errors import InputError
 
 Status = Literal["found", "no alarm", "no onset", "no effect", "never coherent"]
 """`found`: there is a recommendation below the alarm; `no alarm`: coherent as far as was tried, and the best of that
-is recommended; `no onset`: the behaviour never shows clearly in coherent text, and what shows it most is recommended;
-`no effect`: it does not show at all; `never coherent`: the alarm rings at the first coefficient."""
+is recommended; `no onset`: the behaviour never shows clearly in coherent text, and what the rule takes is recommended
+all the same; `no effect`: it does not show at all; `never coherent`: from the first coefficient on the alarm rings, or
+text is not whole."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from steersman.direction import Direction
+from steersman.errors import InputError
 from steersman.evaluation import Measured
 from steersman.model.generate import Sampling
 from steersman.objectives import Measure, Objective, cost_measures
@@ -171,6 +172,8 @@ def _shortlist(
         for layer, found in effects.items()
     ]
     ranked = choose_site(candidates, measure=measure)
+    if not ranked.ranked:
+        raise InputError(f"expected an effect at {rules.coefficient:g} of the residual norm, got {ranked.reason}")
     return _Shortlist(tuple(each.site.layer for each in ranked.ranked[: rules.shortlist]), ranked.reason, effects)
 
 
@@ -185,8 +188,16 @@ def _candidates(desk: Desk, mean: Direction, layers: Sequence[int]) -> list[tupl
 
 def _together(parts: Sequence[Direction]) -> Direction:
     """Return one direction with the sites of several, which have one origin and method."""
-    vectors = {site: vector for part in parts for site, vector in part.vectors.items()}
-    return replace(parts[0], vectors=vectors, norms={site: part.norms[site] for part in parts for site in part.sites})
+    names = {name: None for part in parts for name in part.diagnostics}
+    return replace(
+        parts[0],
+        vectors={site: vector for part in parts for site, vector in part.vectors.items()},
+        norms={site: norm for part in parts for site, norm in part.norms.items()},
+        diagnostics={
+            name: {site: value for part in parts for site, value in part.diagnostics.get(name, {}).items()}
+            for name in names
+        },
+    )
 
 
 def _selected(desk: Desk, stage: str, direction: Direction, budget: Budget, aim: Objective, *own: Measure) -> Selection:
@@ -211,7 +222,7 @@ def _choice(found: Mapping[str, Selection], short: _Shortlist, gentle: float, pr
     """Return the choice of the first selection; a study goes on where there is none, and says that it is none."""
     decided = next(iter(found.values()))
     site, coefficient, status = _taken(decided, short.layers, gentle)
-    reason = decided.reason if decided.chosen else f"{decided.reason}; {site} at {coefficient:g} is taken all the same"
+    reason = decided.reason if decided.chosen else f"{decided.reason}; {site} at {coefficient:g} is taken all the same."
     direction = decided.direction.at(site).with_ranges(*(own for own in decided.ranges if own.site == site))
     return Choice(
         direction,
@@ -235,7 +246,7 @@ def _taken(found: Selection, layers: Sequence[int], gentle: float) -> tuple[Site
     for each in ordered:
         if each.choice.recommended is not None:
             return each.site, each.choice.recommended, "over budget"
-    return ordered[0].site, gentle, "never coherent"
+    return ordered[0].site, gentle, ordered[0].choice.pick.status
 
 
 def _mean(measured: Measured, metric: str) -> float:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from steersman.errors import InputError
 from steersman.prompts import Contrast
-from steersman.selection.budget import Budget
+from steersman.selection.budget import EXAMPLE, Budget
 from steersman.selection.rules import rule_named
 from steersman.where import Span
 
@@ -41,11 +41,11 @@ class SelectionConfig(_Part):
 
     depth: tuple[float, float] = (0.2, 0.8)
     stride: int = Field(default=1, ge=1)
-    coefficient: float = 0.3
+    coefficient: float = Field(default=0.3, gt=0)
     prompts: int = Field(default=20, ge=1)
     shortlist: int = Field(default=3, ge=1)
     rule: str = "coherence"
-    budget: str = "over-refusal=0.05"
+    budget: str = "over-refusal=0.1"
     honesty_budget: str = "kl=0.5"
 
     @field_validator("rule")
@@ -53,9 +53,11 @@ class SelectionConfig(_Part):
     def _known_rule(cls, value: str) -> str:
         return rule_named(value).name
 
-    @field_validator("budget", "honesty_budget")
+    @field_validator("budget", "honesty_budget", mode="before")
     @classmethod
-    def _budget(cls, value: str) -> str:
+    def _budget(cls, value: Any) -> str:
+        if not isinstance(value, str):
+            raise InputError(f"expected a budget such as {EXAMPLE}, got {value!r}")
         return str(Budget.parse(value))
 
 
@@ -206,7 +208,10 @@ def read_config(
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}, {where}: {first['msg']}, got {repr(first.get('input'))[:60]}") from None
+        # Our own sentences say what they got.
+        words = first["msg"].removeprefix("Value error, ")
+        came = "" if words != first["msg"] else f", got {repr(first.get('input'))[:60]}"
+        raise InputError(f"{path}, {where}: {words}{came}") from None
 
 
 def _find(name: str | Path) -> Path:
