@@ -262,6 +262,15 @@ def items(folder: Path) -> list[str]:
     return [json.loads(line)["key"] for line in (folder / "items.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
 
 
+@pytest.fixture
+def _heeding():
+    """Interrupts are heard, also where the tests run in the background, whose processes begin deaf to them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeding")
 @pytest.mark.parametrize("after", [0, 1, 5, 11])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     steersman, commands, tmp_path, monkeypatch, calm, after
