@@ -10,7 +10,7 @@ import pytest
 from steersman.errors import InputError
 from steersman.report.figures import inline_svg
 from steersman.report.selection_page import write_selection
-from steersman.report.selection_plot import selection_chart
+from steersman.report.selection_plot import _ruled, selection_chart
 from steersman.report.selection_record import parts_of
 from steersman.selection.rules import RULES
 
@@ -312,3 +312,14 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected a record with a curve, with considered places or with selections"):
         write_selection(tmp_path / "none", {"status": "found"})
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(("rule", "line"), [("coherence", 8.0), ("default", 5.0)])
+def test_the_line_drawn_is_what_the_recommendation_keeps(rule, line):
+    record = search(rule=rule)
+    for trial in record["curve"]:
+        trial["signals"] |= {"low_logprob": -3.0 - abs(trial["coefficient"]), "repetition": 0.0}
+    (part,) = parts_of(record)
+    view = _ruled(part.drawn)
+    assert view is not None
+    assert view.low == line

@@ -126,7 +126,8 @@ def _ruled(searches: Sequence[Search]) -> _View | None:
             for search in searches
         )
         title = f"Coherence, by the rule {rule.name}"
-        return _View("coherence", title, "read off the completion (1 to 10)", lines, low=rule.least)
+        low = rule.whole if isinstance(rule, Coherent) else rule.least
+        return _View("coherence", title, "read off the completion (1 to 10)", lines, low=low)
     return None
 
 
