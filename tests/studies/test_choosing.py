@@ -11,8 +11,8 @@ from steersman.evaluation import Measured
 from steersman.selected import Considered
 from steersman.selection.chosen import CoefficientChoice
 from steersman.selection.curve import Curve, Pick, Trial
-from steersman.studies.choosing import _choice, _Shortlist, _shortlist, _taken, _together
-from steersman.studies.config import read_config
+from steersman.studies import read_config
+from steersman.studies.refusal.choosing import _choice, _Shortlist, _shortlist, _taken, _together
 from steersman.tasks import Outcome
 from steersman.where import Site
 from test_selecting import selected

@@ -19,7 +19,7 @@ from steersman.report import (
     write_comparison,
     write_report,
 )
-from steersman.studies import read_config, run_refusal
+from steersman.studies import read_config, run_study
 
 HEADLINE_METRICS = (
     ("refusal", "refusal_rate"),
@@ -69,7 +69,7 @@ def run(
     loaded = open_model(config.model, config.dtype, device)
     command = shlex.join(["steersman", *sys.argv[1:]])
     with Bars() as bars:
-        run_refusal(config, loaded, folder, command=command, force=force, notify=bars)
+        run_study(config, loaded, folder, command=command, force=force, notify=bars)
     _present(folder, as_json)
 
 

@@ -1,6 +1,7 @@
-"""Studies: the verbs in order, as data; a run folder that resumes."""
+"""Studies: the verbs in order, as data; a run folder that resumes. One package for each kind of study."""
 
-from steersman.studies.config import StudyConfig, read_config
-from steersman.studies.refusal import run_refusal
+from steersman.studies.configuring import StudyConfig
+from steersman.studies.refusal import RefusalConfig, run_refusal
+from steersman.studies.running import KINDS, read_config, run_study
 
-__all__ = ["StudyConfig", "read_config", "run_refusal"]
+__all__ = ["KINDS", "RefusalConfig", "StudyConfig", "read_config", "run_refusal", "run_study"]

@@ -6,22 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from steersman.direction import Direction
 from steersman.evaluation import Measured, Store, measure
 from steersman.files import load_direction, save_direction
 from steersman.model.loaded import Model
 from steersman.prompts import content_hash
-from steersman.studies.config import StudyConfig
+from steersman.studies.configuring import StudyConfig
 from steersman.tasks import Outcome, Setting, Task
 
 Notify = Callable[[str, int, int], None]
 """Called with a stage's name, items done and items in all."""
 
+C = TypeVar("C", bound=StudyConfig)
+
 
 @dataclass
-class Desk:
+class Desk(Generic[C]):
     """What every stage of a run needs.
 
     Args:
@@ -35,7 +37,7 @@ class Desk:
     """
 
     model: Model
-    config: StudyConfig
+    config: C
     folder: Path
     store: Store
     notify: Notify

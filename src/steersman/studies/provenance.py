@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from steersman.model.loaded import Model
-from steersman.studies.config import StudyConfig
+from steersman.studies.configuring import StudyConfig
 from steersman.version import VERSION
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy")

@@ -15,9 +15,9 @@ from steersman.selected import Selection
 from steersman.selecting import select
 from steersman.selection import Candidate, choose_site
 from steersman.selection.budget import Budget
-from steersman.studies.config import StudyConfig
 from steersman.studies.desk import Desk
-from steersman.studies.finding import learned
+from steersman.studies.refusal.config import RefusalConfig
+from steersman.studies.refusal.finding import learned
 from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting, Task
 from steersman.where import Site, eligible_layers
 
@@ -65,7 +65,7 @@ class _Shortlist:
     effects: dict[int, dict[str, float]]
 
 
-def choose_refusal(desk: Desk, mean: Direction, held_out: Sequence[Task]) -> Choice:
+def choose_refusal(desk: Desk[RefusalConfig], mean: Direction, held_out: Sequence[Task]) -> Choice:
     """Return direction, layer and coefficient for refusal.
 
     The layers' causal effects under the mean difference (change of the refusal log-odds on harmful prompts) give a
@@ -109,7 +109,7 @@ def choose_refusal(desk: Desk, mean: Direction, held_out: Sequence[Task]) -> Cho
     return _choice(found, short, rules.coefficient, profile)
 
 
-def choose_honesty(desk: Desk, mean: Direction, held_out: Task) -> Choice:
+def choose_honesty(desk: Desk[RefusalConfig], mean: Direction, held_out: Task) -> Choice:
     """Return layer and coefficient of the honesty direction: the largest gain in the margin of truthful answers.
 
     Args:
@@ -137,7 +137,7 @@ def choose_honesty(desk: Desk, mean: Direction, held_out: Task) -> Choice:
     return _choice({"honesty": found}, short, rules.coefficient, profile)
 
 
-def validation_prompts(config: StudyConfig) -> tuple[list[PromptItem], list[PromptItem]]:
+def validation_prompts(config: RefusalConfig) -> tuple[list[PromptItem], list[PromptItem]]:
     """Return harmful validation prompts, from the pair file, and ordinary ones, from the built-in set."""
     held = split_pairs(config.directions.refusal.pairs, "validation", contrast="both")[: config.limits.validation]
     harmful = [PromptItem(f"{pair.id}-harmful", pair.positive.prompt, pair.category) for pair in held]
@@ -152,7 +152,7 @@ def setting_at(direction: Direction, coefficient: float, unit: str = "norm") -> 
 
 
 def _shortlist(
-    desk: Desk, stage: str, mean: Direction, tasks: Mapping[str, Task], metric: str, measure: str
+    desk: Desk[RefusalConfig], stage: str, mean: Direction, tasks: Mapping[str, Task], metric: str, measure: str
 ) -> _Shortlist:
     """Return the layers of largest effect on the first task, at one coefficient."""
     rules = desk.config.selection
@@ -177,7 +177,7 @@ def _shortlist(
     return _Shortlist(tuple(each.site.layer for each in ranked.ranked[: rules.shortlist]), ranked.reason, effects)
 
 
-def _candidates(desk: Desk, mean: Direction, layers: Sequence[int]) -> list[tuple[str, Direction]]:
+def _candidates(desk: Desk[RefusalConfig], mean: Direction, layers: Sequence[int]) -> list[tuple[str, Direction]]:
     """Return what is to be selected from, by name: first what decides, then what is compared with it."""
     part, learning = desk.config.directions.refusal, desk.config.learning
     if not learning:
@@ -200,7 +200,9 @@ def _together(parts: Sequence[Direction]) -> Direction:
     )
 
 
-def _selected(desk: Desk, stage: str, direction: Direction, budget: Budget, aim: Objective, *own: Measure) -> Selection:
+def _selected(
+    desk: Desk[RefusalConfig], stage: str, direction: Direction, budget: Budget, aim: Objective, *own: Measure
+) -> Selection:
     """Return what `select` makes of a direction's sites on validation items; some costs have measures of their own."""
     named = {each.name: each for each in own}
     return select(

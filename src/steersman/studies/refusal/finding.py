@@ -14,8 +14,8 @@ from steersman.model.generate import Sampling
 from steersman.plan import Plan
 from steersman.prompts import Example, Pair, content_hash, prompt_set, split_pairs
 from steersman.recording import record
-from steersman.studies.config import DirectionConfig, LearningConfig
 from steersman.studies.desk import Desk
+from steersman.studies.refusal.config import DirectionConfig, LearningConfig, RefusalConfig
 
 BATCH = 32
 
@@ -23,7 +23,7 @@ ANSWER_TOKENS = 24
 """Tokens of the model's own answers: enough to see whether one declines."""
 
 
-def mean_difference(desk: Desk, name: str, part: DirectionConfig) -> Direction:
+def mean_difference(desk: Desk[RefusalConfig], name: str, part: DirectionConfig) -> Direction:
     """Return the mean difference of a pair file's train split at every layer.
 
     Args:
@@ -37,7 +37,7 @@ def mean_difference(desk: Desk, name: str, part: DirectionConfig) -> Direction:
     return desk.fitted(f"{name}-mean", recipe, lambda: MeanDifference().fit(_recorded(desk, name, items, part)))
 
 
-def shuffled_mean_difference(desk: Desk, name: str, part: DirectionConfig, seed: int) -> Direction:
+def shuffled_mean_difference(desk: Desk[RefusalConfig], name: str, part: DirectionConfig, seed: int) -> Direction:
     """Return the mean difference at every layer as it is fitted after the train pairs' labels were shuffled: a control.
 
     Args:
@@ -56,7 +56,12 @@ def shuffled_mean_difference(desk: Desk, name: str, part: DirectionConfig, seed:
 
 
 def learned(
-    desk: Desk, start: Direction, part: DirectionConfig, how: LearningConfig, *, shuffle: int | None = None
+    desk: Desk[RefusalConfig],
+    start: Direction,
+    part: DirectionConfig,
+    how: LearningConfig,
+    *,
+    shuffle: int | None = None,
 ) -> Direction:
     """Return a vector learned at the start's site: refuse the harmful train prompts, answer ordinary ones as before.
 
@@ -95,7 +100,7 @@ def learned(
     return desk.fitted(f"refusal-learned-{site.layer}{'' if shuffle is None else '-shuffled'}", recipe, fit)
 
 
-def _own_answers(desk: Desk, prompts: Sequence[str]) -> list[Example]:
+def _own_answers(desk: Desk[RefusalConfig], prompts: Sequence[str]) -> list[Example]:
     """Return the unsteered model's answers; what it declines or disclaims itself is no answer to hold on to."""
     sampling = Sampling(max_new_tokens=ANSWER_TOKENS)
     answers: list[str] = []
@@ -109,7 +114,7 @@ def _own_answers(desk: Desk, prompts: Sequence[str]) -> list[Example]:
     ]
 
 
-def _recorded(desk: Desk, name: str, items: Sequence[Pair], part: DirectionConfig) -> Activations:
+def _recorded(desk: Desk[RefusalConfig], name: str, items: Sequence[Pair], part: DirectionConfig) -> Activations:
     done = 0
 
     def count(texts: int) -> None:

@@ -20,11 +20,11 @@ from steersman.prompts import split_pairs
 from steersman.runs import open_run, write_results
 from steersman.samples import example_items, prompt_items, question_items, text_items
 from steersman.standing import COSTS, Aim, against_controls, against_prompt
-from steersman.studies.choosing import Choice, choose_honesty, choose_refusal, setting_at
-from steersman.studies.config import CONTROLS, StudyConfig
 from steersman.studies.desk import Desk, Notify
-from steersman.studies.finding import learned, mean_difference, shuffled_mean_difference
 from steersman.studies.provenance import provenance
+from steersman.studies.refusal.choosing import Choice, choose_honesty, choose_refusal, setting_at
+from steersman.studies.refusal.config import CONTROLS, RefusalConfig
+from steersman.studies.refusal.finding import learned, mean_difference, shuffled_mean_difference
 from steersman.summary import Measured, summarise
 from steersman.tasks import CompletionTask, FluencyTask, HonestyTask, KnowledgeTask, Setting, Task
 from steersman.tasks.named import spread
@@ -32,7 +32,7 @@ from steersman.tasks.named import spread
 SEARCHES = "selection/selection.json"
 """Where a run folder holds every coefficient that was tried, with its completions."""
 
-SOURCES: dict[str, Callable[[StudyConfig], str]] = {
+SOURCES: dict[str, Callable[[RefusalConfig], str]] = {
     "refusal": lambda config: config.sets["harmful"],
     "helpfulness": lambda config: config.sets["ordinary"],
     "over-refusal": lambda config: config.sets["over-refusal"],
@@ -44,7 +44,7 @@ SOURCES: dict[str, Callable[[StudyConfig], str]] = {
 
 
 def run_refusal(
-    config: StudyConfig,
+    config: RefusalConfig,
     model: Model,
     folder: Path,
     *,
@@ -99,7 +99,7 @@ def run_refusal(
     return folder
 
 
-def held_out_tasks(config: StudyConfig) -> list[Task]:
+def held_out_tasks(config: RefusalConfig) -> list[Task]:
     """Return the study's tasks on the held-out sets, cut to the configuration's limits.
 
     Raises:
@@ -126,7 +126,7 @@ def held_out_tasks(config: StudyConfig) -> list[Task]:
     ]
 
 
-def shuffled_directions(desk: Desk, choice: Choice, truthful: Choice) -> dict[str, Direction]:
+def shuffled_directions(desk: Desk[RefusalConfig], choice: Choice, truthful: Choice) -> dict[str, Direction]:
     """Return the two directions as they are fitted to shuffled labels, by name; none where that control is off."""
     config = desk.config
     if "shuffled" not in config.sweep.controls:
@@ -139,7 +139,7 @@ def shuffled_directions(desk: Desk, choice: Choice, truthful: Choice) -> dict[st
     return {"refusal": found, "honesty": truth}
 
 
-def sweep_settings(config: StudyConfig, choice: Choice, shuffled: Direction | None = None) -> list[Setting]:
+def sweep_settings(config: RefusalConfig, choice: Choice, shuffled: Direction | None = None) -> list[Setting]:
     """Return the arms of the sweep: unsteered, both grids, and every control at the chosen coefficient.
 
     Args:
@@ -161,14 +161,14 @@ def sweep_settings(config: StudyConfig, choice: Choice, shuffled: Direction | No
     ]
 
 
-def honesty_settings(config: StudyConfig, choice: Choice, shuffled: Direction | None = None) -> list[Setting]:
+def honesty_settings(config: RefusalConfig, choice: Choice, shuffled: Direction | None = None) -> list[Setting]:
     """Return the arms of the honesty direction: its own layer, coefficients, system prompt and controls."""
     grid = sorted({choice.coefficient, *config.sweep.honesty})
     return _compared(config, choice, grid, config.prompts.honesty, shuffled)
 
 
 def _compared(
-    config: StudyConfig, choice: Choice, grid: Sequence[float], system: str, shuffled: Direction | None
+    config: RefusalConfig, choice: Choice, grid: Sequence[float], system: str, shuffled: Direction | None
 ) -> list[Setting]:
     off = set(CONTROLS) - set(config.sweep.controls)
     controls = Controls(random=config.sweep.random_seeds).without(*off)
@@ -195,7 +195,7 @@ def _verdict(measured: Sequence[Measured], choice: Choice, seed: int) -> list[st
     return [each.sentence for each in found if each is not None]
 
 
-def _summary(desk: Desk, choice: Choice, truthful: Choice) -> dict[str, Any]:
+def _summary(desk: Desk[RefusalConfig], choice: Choice, truthful: Choice) -> dict[str, Any]:
     return {
         "study": "refusal",
         "title": f"Refusal steering of {desk.model.name}",
