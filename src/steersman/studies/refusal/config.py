@@ -131,7 +131,6 @@ class DirectionsConfig(Part):
 class RefusalConfig(StudyConfig):
     """Everything that decides the refusal study's results."""
 
-    study: Literal["refusal"]
     directions: DirectionsConfig
     sets: dict[str, str]
     selection: SelectionConfig
