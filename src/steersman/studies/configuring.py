@@ -61,7 +61,7 @@ class StudyConfig(Part):
             where = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 raise InputError(
-                    f"{path}, {where}: expected a field of the study {values['study']}, got this"
+                    f"{path}, {where}: expected a field that a {values['study']} study has, got another"
                 ) from None
             # Our own sentences say what they got.
             words = first["msg"].removeprefix("Value error, ")
