@@ -231,6 +231,15 @@ def test_two_directions_at_one_place_have_a_figure_each(tmp_path):
     assert {path.name for path in again.glob("selection*.png")} == {"selection.png", "selection-2.png"}
 
 
+def test_figures_of_an_earlier_page_go_and_other_files_stay(tmp_path):
+    written(tmp_path, {"selections": [search(), search(-1), search(alarm=0.3)]})
+    assert (tmp_path / "selection-2.svg").is_file()
+    (tmp_path / "selection-of-mine.png").write_bytes(b"mine")
+    written(tmp_path, {"selections": [search()]})
+    assert {path.name for path in tmp_path.glob("*.png")} == {"selection.png", "selection-of-mine.png"}
+    assert not (tmp_path / "selection-2.svg").exists()
+
+
 def test_nothing_within_budget_is_shown_too(tmp_path):
     record = selection(site=None, edit=None, coefficient=None, points=[], profile=[], reason="nothing to recommend")
     record["considered"] = [each | {"coefficient": None} for each in record["considered"]]

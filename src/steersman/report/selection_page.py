@@ -1,7 +1,8 @@
 """`selection.html`: why this coefficient, on one self-contained page; the figure and the record beside it."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,8 @@ from steersman.report.templating import environment
 from steersman.report.words import coefficient, number, slug
 from steersman.report.writing import write_atomically
 from steersman.selection.curve import Trial
+
+_FIGURE = re.compile(r"(selection|sites)(-\d+)?\.(png|svg)")
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,18 @@ def write_selection(folder: Path, record: Mapping[str, Any], *, title: str = "")
         title=title or "Which layer, how strongly", sections=sections, palette=PALETTE, written=coefficient
     )  # fmt: skip
     write_json(place / "selection.json", dict(record))
-    for chart in (*charts.values(), *(profile for profile in profiles if profile is not None)):
+    drawn = (*charts.values(), *(profile for profile in profiles if profile is not None))
+    for chart in drawn:
         save_chart(chart, place)
+    _remove_others(place, {chart.name for chart in drawn})
     return write_atomically(place / "selection.html", page.encode())
+
+
+def _remove_others(place: Path, names: Collection[str]) -> None:
+    """Remove the figures that an earlier page of the same folder had and this one has not."""
+    for old in place.iterdir():
+        if _FIGURE.fullmatch(old.name) and old.stem not in names:
+            old.unlink()
 
 
 def _numbered(name: str, place: int) -> str:
