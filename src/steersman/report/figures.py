@@ -169,9 +169,8 @@ def save_chart(chart: Chart, folder: Path) -> list[Path]:
     rows = math.ceil(len(chart.panels) / chart.columns)
     width = max(panel.width for panel in chart.panels) * min(chart.columns, len(chart.panels))
     heights = max(panel.height for panel in chart.panels)
-    # an estimate of the legend's length, in inches, decides whether it needs a second line
-    length = sum(0.075 * len(key.text) + 0.55 for key in chart.legend)
-    lines = (1 if length <= width else 2) if chart.legend else 0
+    columns = _columns([len(key.text) for key in chart.legend], width)
+    lines = math.ceil(len(chart.legend) / columns)
     legend = 0.2 + 0.22 * lines if lines else 0.0
     height = rows * heights + legend + _TITLE
     with _style("path"):
@@ -181,10 +180,25 @@ def save_chart(chart: Chart, folder: Path) -> list[Path]:
             _draw(figure, panel, column * panel.width, legend + (rows - 1 - row) * heights)
         figure.text(0.12 / width, 1 - 0.14 / height, chart.title, ha="left", va="top", fontsize=13, fontweight="bold")
         if chart.legend:
-            columns = math.ceil(len(chart.legend) / lines)
             handles = [_handle(key) for key in chart.legend]
             figure.legend(handles=handles, loc="lower left", ncols=columns, bbox_to_anchor=(0, 0), columnspacing=1.6)
         return [write_atomically(folder / f"{chart.name}.{form}", _rendered(figure, form)) for form in ("png", "svg")]
+
+
+def _columns(characters: Sequence[int], width: float) -> int:
+    """Return into how many columns a legend fits, at least 1: each is as wide as its longest entry, filled downward.
+
+    Args:
+        characters: of each entry.
+        width: of the figure, inches.
+    """
+    for columns in range(len(characters), 1, -1):
+        deep = math.ceil(len(characters) / columns)
+        longest = [max(characters[start : start + deep]) for start in range(0, len(characters), deep)]
+        # an estimate: 0.075 inches a character, the mark and the gap beside them
+        if sum(0.075 * count + 0.55 for count in longest) <= width:
+            return columns
+    return 1
 
 
 def _draw(figure: Figure, panel: Panel, x: float, y: float) -> None:
