@@ -51,6 +51,13 @@ def test_an_opening_for_the_letter_stays_for_the_letter_alone(write):
     assert text.positive == Example(LISTED["question"], "Two cakes tomorrow.")
 
 
+def test_an_answer_that_is_a_word_says_itself(write):
+    asked = PLAIN | {"question": "Is it so?\n\nOut of (Yes) and (No), I choose ("}
+    plain, opened = behaviour_pairs(write(PLAIN, asked), form="text")
+    for pair in (plain, opened):
+        assert (pair.positive, pair.negative) == (Example("Is it so?", "Yes"), Example("Is it so?", "No"))
+
+
 def test_splits_and_samples(write):
     records = [PLAIN | {"id": f"q{i}", "split": "test" if i % 2 else "train"} for i in range(20)]
     path = write(*records)
@@ -75,7 +82,11 @@ def test_splits_and_samples(write):
             r"line 2: expected two different answers, got '\(A\)' twice",
         ),
         ({"answer_not_matching_behavior": "(C)"}, "text", r"line 2: .* lists the option '\(C\)' .*, got options A, B"),
-        (PLAIN, "text", "line 2: .* lists the option 'Yes' .*, got options none; take the answer's letter"),
+        (
+            {"question": "Now or then?"},
+            "text",
+            r"line 2: .* lists the option '\(A\)' .*, got options none; take the answer's letter",
+        ),
     ],
 )
 def test_a_bad_item_is_told_with_its_line(write, change, form, message):

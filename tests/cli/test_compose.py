@@ -53,7 +53,8 @@ def test_json_is_what_the_verb_returns(steersman, given, held, how):
     found = parsed(done)
     assert found["compositions"] == [json.loads(json.dumps(expected.plain()))]
     assert found["warnings"] == expected.warnings()
-    assert list(found) == ["compositions", "warnings"]
+    assert list(found) == ["compositions", "notes", "warnings"]
+    assert found["notes"] == []
 
 
 def test_solve_meets_its_targets_and_leaves_the_others_alone(steersman, given, held, tmp_path):
@@ -190,6 +191,50 @@ def test_what_makes_cosines_say_little_is_noted(steersman, tmp_path):
     unknown, massive = done.err.splitlines()
     assert unknown.startswith("note: nothing says on which weights massive was fitted")
     assert massive.startswith("note: massive: 2 coordinates hold more than 20%")
+    found = parsed(steersman("compose", *files, "--scale", "0.1", "--json"))
+    assert [f"note: {sentence}" for sentence in found["notes"]] == [unknown, massive]
+
+
+def test_predictions_of_several_sites_are_said_to_count_each_by_itself(steersman, given, tmp_path):
+    """The plan adds at every one of them, and the prediction at a site knows nothing of what was added before."""
+    several, plan = [*given, "--layer", "1,3", "--scale", "0.1"], tmp_path / "plan.safetensors"
+    note = "note: the plan adds at 2 sites; predictions and lengths count each site by itself"
+    assert note in steersman(*several, "--save-plan", plan).err
+    assert {step.site for step in load_plan(plan)} == {Site(1), Site(3)}
+    assert note not in steersman(*several).err
+    one = tmp_path / "one.safetensors"
+    assert note not in steersman(*given, "--layer", "1", "--scale", "0.1", "--save-plan", one).err
+
+
+def test_every_other_command_takes_the_plan_or_says_where_it_goes(steersman, given, commands, folder, tmp_path):
+    layers = ["--layer", "1", "--layer", "warm=2", "--layer", "bold=3"]
+    model = ["--model", folder / "model", "--dtype", "float32", "--device", "cpu"]
+    for how, more in (("sum", ["--layer", "2", "--unit", "raw"]), ("simultaneous", layers)):
+        plan = tmp_path / f"{how}.safetensors"
+        assert steersman(*given, "--how", how, *more, "--scale", "0.4", "--save-plan", plan).code == 0
+        for name in ("generate", "evaluate", "sweep"):
+            command = list(commands[name])
+            where = command.index("--direction")
+            command[where : where + 2] = ["--plan", plan]
+            assert steersman(*command).code == 0
+        exported = ["--format", "gguf", "--out", tmp_path / f"{how}.gguf"]
+        assert steersman("export", "--plan", plan, *exported).code == 0
+        takes = r"got the plan file '.*'; give it with --plan to generate, evaluate, sweep or export"
+        refused(steersman("inspect", plan), takes)
+        refused(steersman("select", "--direction", plan, *model), takes)
+        refused(steersman("compose", "--direction", plan, "--direction", folder / "calm.safetensors"), takes)
+
+
+def test_what_would_do_nothing_is_not_written(steersman, folder, held, tmp_path):
+    """The opposite of `generate --plan`, which refuses a plan that does nothing: no such plan is made."""
+    twin = [part for name in ("calm", "twin") for part in ("--direction", f"{name}={folder / 'calm.safetensors'}")]
+    for how in ("sum", "simultaneous"):
+        command = ["compose", *twin, "--how", how, "--layer", "1", "--weight", "twin=-1"]
+        refused(
+            steersman(*command, "--save-plan", tmp_path / "nothing.safetensors"),
+            r"leave something when added at resid_post\.1, got ones that cancel",
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -200,7 +245,10 @@ def test_what_makes_cosines_say_little_is_noted(steersman, tmp_path):
         (["--target", "calm=1"], "expected --target NAME=0.3 with --how solve and --weight with any other"),
         (["--how", "solve", "--target", "calm=1", "--weight", "bold=1"], "expected --target NAME=0.3 with --how solve"),
         (["--most", "1"], "expected --most with --how solve, got it with --how sum"),
-        (["--how", "solve", "--target", "calm=1", "--most", "0"], "expected a length above 0 as the bound"),
+        (["--how", "solve", "--target", "calm=1", "--most", "0"], "expected a length above 0 as the bound, got 0"),
+        (["--how", "solve", "--target", "calm=1", "--most=-0.5"], r"a length above 0 as the bound, got -0\.5"),
+        (["--how", "solve", "--target", "calm=1", "--most", "nan"], "a length above 0 as the bound, got nan"),
+        (["--how", "mean", "--weight", "calm=1e308"], r"expected numbers of at most 1e\+15 in size, got 1e\+308"),
         (["--weight", "calm"], "expected --weight NAME=NUMBER, such as --weight kind=0.3, got 'calm'"),
         (["--weight", "calm=much"], "expected --weight NAME=NUMBER, .* got 'calm=much'"),
         (["--weight", "calm=1", "--weight", "calm=2"], "expected one --weight for 'calm', got two"),
@@ -271,6 +319,9 @@ def test_what_is_there_is_not_overwritten(steersman, given, tmp_path):
     refused(steersman(*command, "--out", other, "--save-plan", there), "exists already; give another name, or --force")
     assert (there.read_bytes(), other.exists()) == (b"mine", False)
     refused(steersman(*command, "--out", other, "--save-plan", other), "expected different files for --out and")
+    (tmp_path / "inner").mkdir()
+    twice = ["--out", tmp_path / "inner" / ".." / "other.safetensors", "--save-plan", other, "--force"]
+    refused(steersman(*command, *twice), "expected different files for --out and")
     assert not other.exists()
     assert steersman(*command, "--out", other, "--save-plan", there, "--force").code == 0
     plan = load_plan(there)

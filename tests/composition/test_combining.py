@@ -280,6 +280,20 @@ def test_targets_that_contradict_each_other_leave_a_residual():
     assert found.residual == close(0.2 * 2**0.5)
 
 
+@FEW
+@given(st.floats(0.1, 10), st.integers(0, 2**31), st.floats(0.01, 1))
+def test_rounding_is_no_answer_to_targets_that_contradict_each_other(size, seed, target):
+    """Opposed vectors cannot both be moved ahead; what float32 leaves between them has a length but no meaning."""
+    one, three = torch.randn(2, 32, generator=torch.Generator().manual_seed(seed))
+    held = planted(one.tolist(), (-size * one).tolist(), three.tolist())
+    for targets in ({"one": target, "two": target}, {"one": -target, "two": -target, "three": 0.0}):
+        for most in (None, 0.3):
+            with pytest.raises(InputError, match="got ones of dependent directions that contradict each other"):
+                compose(held, "solve", targets=targets, most=most)
+    found = compose(held, "solve", targets={"one": target, "two": -target})
+    assert [each.outcome for each in found.members] == ["kept"] * 3
+
+
 @pytest.mark.parametrize("way", ORTHOGONAL)
 def test_parallel_directions_cannot_be_orthogonalised(way):
     message = r"linearly independent directions at resid_post\.1 .* got one and two, which are not, cosine -1\.000000"
@@ -305,10 +319,11 @@ def test_directions_that_cancel_leave_nothing():
         ("solve", {"targets": {"one": 1}, "weights": {"one": 1}}, "expected targets with the way 'solve'"),
         ("sum", {"targets": {"one": 1}}, "expected targets with the way 'solve'"),
         ("sum", {"most": 1.0}, "expected a bound on the length with the way 'solve', got it with 'sum'"),
-        ("solve", {"targets": {"one": 1}, "most": -1.0}, "expected a length above 0 as the bound"),
+        ("solve", {"targets": {"one": 1}, "most": -1.0}, "expected a length above 0 as the bound, got -1"),
         ("sum", {"weights": {"uno": 1}}, "expected a name among one, two, got 'uno'"),
         ("sum", {"weights": {"one": 0, "two": 0}}, "expected finite numbers, not all of them 0, .* got 0, 0"),
         ("sum", {"weights": {"one": float("nan")}}, "expected finite numbers"),
+        ("mean", {"weights": {"one": 1e308, "two": 1e308}}, r"numbers of at most 1e\+15 in size, got 1e\+308"),
         ("sum", {"scale": 0.0}, "expected a finite scale other than 0, got 0"),
         ("sum", {"scale": float("inf")}, "expected a finite scale"),
         ("sum", {"unit": "miles"}, "expected a unit among norm, raw, got 'miles'"),
@@ -341,6 +356,18 @@ def test_directions_of_different_models_are_refused():
         compose({"one": of("a" * 64), "two": of(""), "three": of("b" * 64)})
     found = compose({"one": of(""), "two": of("a" * 64)})
     assert found.direction.origin.revision == "a" * 64
+
+
+def test_heads_of_other_widths_are_of_another_model():
+    """A direction says how wide the stream is and not how wide a head is: two models may differ in that alone."""
+    head = Site(1, "head", 0)
+    narrow, wide = (
+        Direction({head: torch.ones(width)}, {head: 2.0}, dataclasses.replace(origin(), revision=""), "made up")
+        for width in (8, 16)
+    )
+    for call in (compose, inject, cosine_matrix, combined, orthogonalised):
+        with pytest.raises(MismatchError, match=r"of one model, got vectors of widths 8 and 16 at head\.1\.0"):
+            call({"one": narrow, "two": wide})
 
 
 def test_heads_have_a_basis_of_their_own():

@@ -129,6 +129,18 @@ def test_where_blocks_pass_the_stream_on_the_prediction_is_exact(held, unit):
         torch.testing.assert_close(reached, torch.full_like(reached, member.effect), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_cancels_is_refused_as_a_sum_is(held, unit):
+    turned = {**held, "two": held["one"]}
+    match = r"leave something when added at resid_post\.2, got ones that cancel"
+    for at in (2, {"one": 2, "two": 2, "three": 3}):
+        with pytest.raises(InputError, match=match):
+            inject(turned, at=at, weights={"two": -1.0, "three": 0.0}, unit=unit)
+    # A weight of 0 asks for nothing: that site is empty on purpose.
+    found = inject(held, at=AT, weights={"three": 0.0}, unit=unit)
+    assert found.pushes[Site(3)] == 0
+
+
 def test_what_is_added_later_does_not_reach_back(held):
     first = inject(held, at=AT, weights=WEIGHTS, scale=0.2).members[0]
     assert first.effect == pytest.approx(0.2)

@@ -347,3 +347,41 @@ def test_options_of_several_lines_are_refused_and_not_torn_apart():
         BehaviourTask([lettered(1, good="wait a week\n     or for ever")])
     with pytest.raises(InputError, match="every option on a line of its own"):
         BehaviourTask([lettered(1, "A", good="wait\n\n  or not")])
+
+
+def test_one_reading_costs_its_own_passes_and_says_the_same():
+    items = [lettered(i, "AB"[i % 2]) for i in range(4)] + [worded(9)]
+
+    def measured(**how):
+        engine = Answerer(likes=by_words, says=lambda _: "A")
+        task = BehaviourTask(items, **how)
+        outcomes = task.measure(engine, 0, len(items), STEERED)
+        task.remarks(outcomes)
+        assert {name for o in outcomes for name in o.metrics} <= {metric.name for metric in task.metrics}
+        return outcomes, engine.asked, [metric.name for metric in task.metrics]
+
+    both, asked, names = measured()
+    letter, spelled, of_letter = measured(readings=("letter",))
+    text, said, of_text = measured(readings=("text",))
+    assert of_letter + of_text == names
+    assert spelled + said == asked
+    for whole, one, two in zip(both, letter, text, strict=True):
+        assert {**one.metrics, **two.metrics} == whole.metrics
+        assert two.details["token"] == two.details["likelier"] == []
+        assert one.details["word"] == []
+
+
+def test_addresses_of_both_readings_stay_and_those_of_one_are_their_own():
+    both = BehaviourTask([lettered(1)])
+    assert (
+        both.settings_key() == '{"form": "plain", "order": "alternate", "rows": 16, "task": "behaviour", "version": 1}'
+    )
+    assert BehaviourTask([lettered(1)], readings=("text", "letter")).settings_key() == both.settings_key()
+    keys = {BehaviourTask([lettered(1)], readings=(each,)).settings_key() for each in ("letter", "text")}
+    assert len(keys | {both.settings_key()}) == 3
+
+
+@pytest.mark.parametrize("readings", [(), ("words",), "text"])
+def test_unknown_readings_are_refused(readings):
+    with pytest.raises(InputError, match="expected readings, one or more of letter, text, got"):
+        BehaviourTask([lettered(1)], readings=readings)

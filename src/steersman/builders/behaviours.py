@@ -34,8 +34,8 @@ def behaviour_pairs(
         source: a built-in set, or a JSONL file in the form that the module shows, optionally with `id` and `split`.
         form: `letter`, the answer up to its letter, as in `(A`, or the word `Yes`; record it with `span="end"`, since
             its last token is the answer's. `text`, the words of the option that the letter stands for in the question,
-            whose last paragraph is left out where it opens a parenthesis for the letter; record it with
-            `span="completion"`, the mean over those words.
+            or an answer that is a word itself, without the question's last paragraph where it opens a parenthesis for
+            the answer; record it with `span="completion"`, the mean over those words.
         split: only the lines of that split, where the file says splits; `None` takes all.
         limit: so many pairs, drawn from all; `None` takes all.
         seed: of the draw.
@@ -84,6 +84,8 @@ def behaviour_pair(record: Record, form: AnswerForm = "letter") -> Pair:
 def _option(question: str, answer: str) -> str:
     options: dict[str, str] = {match["letter"]: match["text"] for match in _OPTION.finditer(question)}
     letter = answer.strip("()")
+    if len(letter) > 1:
+        return letter  # such as Yes: a word says itself
     if letter not in options:
         raise InputError(
             f"expected a question that lists the option {answer!r} on a line of its own, got options "

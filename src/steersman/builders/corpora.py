@@ -31,7 +31,7 @@ def corpus(
         raise DataError("expected a file, a folder or a pattern, got an empty path")
     path = Path(source).expanduser()
     texts: list[str] = []
-    for each in [path] if path.is_file() else _files(path):
+    for each in [path] if path.is_file() else files_of(path):
         try:
             texts += _pieces(each, chars, field)
         except UnicodeDecodeError as error:
@@ -42,7 +42,7 @@ def corpus(
     return [Example("", text) for text in sampled(texts, limit, seed)]
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """Return the files below a folder, or those that fit a pattern, in the order of their names."""
     try:
         found = path.rglob("*") if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))

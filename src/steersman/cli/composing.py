@@ -141,10 +141,11 @@ def compose_directions(
         whole = combined({name: each.at(*sites) for name, each in held.items()}, how, **options)
     plan = sum((each.plan for each in found), Plan())
     _check_outputs(destination, save, force)
-    warnings = _warnings(held, found, plan)
+    notes, warnings = _notes(held, found, save), _warnings(found, plan)
     written = _written(plan, save, whole, destination, force)
     if as_json:
-        show_json({"compositions": [each.plain() for each in found], "warnings": warnings, **written})
+        plain = [each.plain() for each in found]
+        show_json({"compositions": plain, "notes": notes, "warnings": warnings, **written})
         return
     for each in found[:SHOWN]:
         present(each)
@@ -266,7 +267,7 @@ def _blaming(name: str, find: Any, *arguments: Any) -> Direction:
 
 
 def _check_outputs(destination: Path | None, save: Path | None, force: bool) -> None:
-    if destination is not None and save is not None and destination.absolute() == save.absolute():
+    if destination is not None and save is not None and _meant(destination) == _meant(save):
         raise InputError(f"expected different files for --out and --save-plan, got {str(save)!r} for both")
     for path in (destination, save):
         if path is not None:
@@ -274,14 +275,31 @@ def _check_outputs(destination: Path | None, save: Path | None, force: bool) -> 
             check_writable(path)
 
 
-def _warnings(held: Mapping[str, Direction], found: Sequence[Composition], plan: Plan) -> list[str]:
-    """Return what there is to warn of, and say it on stderr."""
+def _meant(path: Path) -> Path:
+    """Return the one path of a file, however it was written."""
+    return path.expanduser().resolve()
+
+
+def _notes(held: Mapping[str, Direction], found: Sequence[Composition], save: Path | None) -> list[str]:
+    """Return what there is to know about the directions and the reckoning, and say it on stderr."""
+    notes: list[str] = []
     if unknown := [name for name, each in held.items() if not each.origin.revision]:
-        say(f"note: nothing says on which weights {', '.join(unknown)} was fitted; only width and depth are compared")
+        notes.append(
+            f"nothing says on which weights {', '.join(unknown)} was fitted; only width and depth are compared"
+        )
     for name, each in held.items():
         used = {member.site for composition in found for member in composition.members if member.name == name}
         if warning := massive_warning(each.at(*sorted(used))):
-            say(f"note: {name}: {warning}; extract --mask-massive 2 does")
+            notes.append(f"{name}: {warning}; extract --mask-massive 2 does")
+    if save is not None and len(found) > 1:
+        notes.append(f"the plan adds at {len(found)} sites; predictions and lengths count each site by itself")
+    for sentence in notes:
+        say(f"note: {sentence}")
+    return notes
+
+
+def _warnings(found: Sequence[Composition], plan: Plan) -> list[str]:
+    """Return what there is to warn of, and say it on stderr."""
     warnings = [sentence for each in found for sentence in each.warnings()]
     for sentence in warnings:
         say(f"warning: {sentence}")

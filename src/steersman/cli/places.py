@@ -37,7 +37,8 @@ def direction_named(text: str | Path, option: str = "--direction") -> Direction:
         return find_direction(text) if steering else load_direction(path)
     except FileError:
         if is_artifact(path, "steersman plan"):
-            what_to_do = "; give it with --plan" if steering else ""
+            takes = "; give it with --plan to generate, evaluate, sweep or export"
+            what_to_do = takes if option in ("--direction", "FILES") else ""
             raise InputError(
                 f"expected a direction file for {option}, got the plan file {str(text)!r}{what_to_do}"
             ) from None

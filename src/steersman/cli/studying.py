@@ -19,6 +19,7 @@ from steersman.report import (
     write_comparison,
     write_report,
 )
+from steersman.report.studies import study_report
 from steersman.studies import read_config, run_study
 
 HEADLINE_METRICS = (
@@ -42,7 +43,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    study: Annotated[str, typer.Argument(help="refusal, or the path of a study file.")],
+    study: Annotated[str, typer.Argument(help="refusal, behaviours, skills, or the path of a study file.")],
     destination: Annotated[
         Path | None, typer.Option("--out", help="Run folder; runs/STUDY-MODE where not given.")
     ] = None,
@@ -103,6 +104,16 @@ def report(
 
 def _present(folder: Path, as_json: bool) -> None:
     """Write the report and print headline, table and, last, the report's path."""
+    own = study_report(folder)
+    if own is not None:
+        page, finding = own.write(folder), own.finding(folder)
+        if as_json:
+            show_json({"folder": str(folder), "report": str(page), "headline": finding})
+            return
+        say(finding)
+        show(own.table(folder))
+        show(str(page))
+        return
     page = write_report(folder)
     found = read_run(folder)
     words = headline(found)

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from steersman.activations import Origin
 from steersman.composition.frame import (
+    CANCELLED,
     Directions,
     Each,
     Frame,
@@ -15,6 +16,7 @@ from steersman.composition.frame import (
     Place,
     Square,
     check_numbers,
+    check_something_left,
     common_site,
     numbers_for,
     sites_in_common,
@@ -31,9 +33,6 @@ from steersman.where import Site, Span
 Way = Literal["mean", "sum", "gram-schmidt", "symmetric", "solve"]
 WAYS: tuple[Way, ...] = get_args(Way)
 """The ways to make one vector of several."""
-
-CANCELLED = 1e-6
-"""Share of the lengths added up below which what is left of a sum is rounding."""
 
 
 def compose(
@@ -75,7 +74,7 @@ def compose(
         raise InputError("expected targets with the way 'solve', and weights with any other, got them otherwise")
     if most is not None and way != "solve":
         raise InputError(f"expected a bound on the length with the way 'solve', got it with {way!r}")
-    check_numbers(scale, unit, threshold)
+    check_numbers(scale, unit, threshold, most)
     site = common_site(directions, at)
     given = numbers_for(directions, targets, 0.0) if targets is not None else numbers_for(directions, weights, 1.0)
     if way == "mean":
@@ -85,8 +84,9 @@ def compose(
     bound = None if most is None else most * norm / abs(scale)
     share = _coefficients(frame, way, given, bound)
     vector = ((share * frame.lengths)[:, None] * frame.rows).sum(0)
-    if not length(vector) > CANCELLED * float((share * frame.lengths).abs().sum()):
-        raise InputError(f"expected directions that leave something when added at {site}, got ones that cancel")
+    if way == "solve":
+        _check_reached(site, vector, frame.lengths * given, bound)
+    check_something_left(site, vector, float((share * frame.lengths).abs().sum()))
     said = ", ".join(f"{name} {value:g}" for name, value in zip(directions, given.tolist(), strict=True))
     one = Direction(
         {site: vector.float()}, {site: norm}, _origin(directions), f"{way} of {said} in {unit} units of each"
@@ -163,6 +163,26 @@ def _coefficients(frame: Frame, way: str, given: Each, most: float | None) -> Ea
     if way in ("mean", "sum"):
         return given
     return _mixing(frame, way).T @ (given * frame.lengths) / frame.lengths
+
+
+def _check_reached(site: Site, vector: Vector, wanted: Each, most: float | None) -> None:
+    """Return when the least-squares answer is more than the rounding that targets leave which contradict each other.
+
+    Args:
+        site: where.
+        vector: the answer, at scale 1.
+        wanted: the lengths that the targets ask for, one by one.
+        most: the bound on the vector's length, if any.
+
+    Raises:
+        InputError: when not.
+    """
+    asked = float(wanted.abs().max())
+    if not length(vector) > CANCELLED * (asked if most is None else min(asked, most)):
+        raise InputError(
+            f"expected targets that can be met together at {site}, got ones of dependent directions that contradict "
+            "each other, so that the best answer is nothing; turn a sign or leave one direction out"
+        )
 
 
 def _mixing(frame: Frame, way: str) -> Square:

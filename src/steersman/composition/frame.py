@@ -16,6 +16,12 @@ from steersman.plan import UNITS
 from steersman.shapes import Float, Tensor
 from steersman.where import Site
 
+CANCELLED = 1e-6
+"""Share of the lengths added up below which what is left of a sum is rounding."""
+
+LARGEST = 1e15
+"""Size of a weight or target above which sums would leave float32."""
+
 Place = int | float | Site
 Places = Place | Mapping[str, Place] | None
 Directions = Mapping[str, Direction]
@@ -104,13 +110,15 @@ def check_alike(directions: Directions) -> None:
             )
 
 
-def check_numbers(scale: float, unit: str, threshold: float) -> None:
+def check_numbers(scale: float, unit: str, threshold: float, most: float | None = None) -> None:
     """Return when a composition's own numbers can be used.
 
     Raises:
         InputError: when not.
     """
     check_unit(unit)
+    if most is not None and not most > 0:
+        raise InputError(f"expected a length above 0 as the bound, got {most:g}")
     if not 0 < abs(scale) < math.inf:
         raise InputError(f"expected a finite scale other than 0, got {scale}")
     if not 0 < threshold < math.inf:
@@ -132,7 +140,7 @@ def numbers_for(directions: Directions, given: Numbers | None, usual: float) -> 
         usual: for those that have none.
 
     Raises:
-        InputError: for a name that no direction has, a number that is not finite, or nothing but zeros.
+        InputError: for a name that no direction has, a number that is not finite or too large, or nothing but zeros.
     """
     if unknown := [name for name in given or {} if name not in directions]:
         raise InputError(f"expected a name among {', '.join(directions)}, got {unknown[0]!r}")
@@ -142,7 +150,24 @@ def numbers_for(directions: Directions, given: Numbers | None, usual: float) -> 
             f"expected finite numbers, not all of them 0, for {', '.join(directions)}, "
             f"got {', '.join(f'{value:g}' for value in values)}"
         )
+    if (largest := max(map(abs, values))) > LARGEST:
+        raise InputError(f"expected numbers of at most {LARGEST:g} in size, got {largest:g}")
     return torch.tensor(values, dtype=torch.float64)
+
+
+def check_something_left(site: Site, vector: Loose, parts: float) -> None:
+    """Return when something is left of vectors that were added up.
+
+    Args:
+        site: where.
+        vector: their sum.
+        parts: their lengths added up.
+
+    Raises:
+        InputError: when what is left is rounding, which has a length but no meaning.
+    """
+    if not length(vector) > CANCELLED * parts:
+        raise InputError(f"expected directions that leave something when added at {site}, got ones that cancel")
 
 
 def sites_in_common(directions: Directions) -> list[Site]:
@@ -259,5 +284,10 @@ def _cosines(vectors: Sequence[Loose], sites: Sequence[Site]) -> Square:
     found = torch.full((len(vectors), len(vectors)), math.nan, dtype=torch.float64)
     for basis in set(bases):
         same = torch.tensor([index for index, each in enumerate(bases) if each == basis])
+        widths = sorted({len(vectors[index]) for index in same.tolist()})
+        if len(widths) > 1:  # of the stream, a direction checks its own
+            raise MismatchError(
+                f"expected directions of one model, got vectors of widths {widths[0]} and {widths[1]} at {basis}"
+            )
         found[same[:, None], same] = cosines_between(torch.stack([vectors[index] for index in same.tolist()]))
     return found

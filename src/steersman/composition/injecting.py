@@ -4,7 +4,16 @@
 
 import torch
 
-from steersman.composition.frame import Directions, Frame, Numbers, Places, check_numbers, numbers_for, places_of
+from steersman.composition.frame import (
+    Directions,
+    Frame,
+    Numbers,
+    Places,
+    check_numbers,
+    check_something_left,
+    numbers_for,
+    places_of,
+)
 from steersman.composition.record import INTERFERENCE, Composition, composed
 from steersman.maths.geometry import length
 from steersman.plan import Plan
@@ -37,7 +46,8 @@ def inject(
         threshold: size of a cosine, and share of an effect, from which on it is reported.
 
     Raises:
-        InputError: for unknown names, numbers that are not finite, or a site that a direction does not hold.
+        InputError: for unknown names, numbers that are not finite, a site that a direction does not hold, or directions
+            that cancel at theirs.
         MismatchError: for directions of different models.
     """
     check_numbers(scale, unit, threshold)
@@ -51,6 +61,8 @@ def inject(
     for site in sorted(set(places.values())):
         here = [index for index, place in enumerate(frame.sites) if place == site]
         total = torch.stack([asked[i] * frame.lengths[i] * frame.units[i] for i in here]).sum(0)
+        if parts := float((asked[here] * frame.lengths[here]).abs().sum()):  # a weight of 0 asks for nothing
+            check_something_left(site, total, parts)
         norm = sum(directions[frame.names[i]].norms[site] for i in here) / len(here)
         pushes[site] = length(total) / norm
     return composed("simultaneous", unit, frame, asked, asked, threshold, plan, pushes)

@@ -84,7 +84,7 @@ def write_report(folder: Path) -> Path:
         meanings=[metric for metric in metrics_in(run.results) if metric.meaning],
         units={unit: words for unit, words in UNITS.items() if unit != "plan" or has_unit(run, "plan")},
         chosen=strength(run.chosen) if run.chosen else "",
-        facts=_facts(run.provenance),
+        facts=facts(run.provenance),
         palette=PALETTE,
     )  # fmt: skip
     return write_atomically(run.folder / "report.html", page.encode())
@@ -173,7 +173,7 @@ def _drawn(charts: Iterable[Chart]) -> list[_Drawn]:
     ]
 
 
-def _facts(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+def facts(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """The provenance as titled lists of names and values, nested records one level down."""
     known = {"model": "Model", "versions": "Versions", "data": "Data", "seeds": "Seeds", "seconds": "Time, seconds"}
     order = [key for key in known if key in provenance] + [key for key in provenance if key not in known]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ PREFIX = "hub:"
 _NAME = re.compile(r"[\w.-]+")
 
 
-def hub_rows(source: str, split: Split | str | None) -> Iterator[Row]:
+def hub_rows(source: str, split: Split | str | None, *, limit: int | None = None) -> Iterator[Row]:
     """Yield the records of a data set.
 
     Args:
@@ -20,12 +21,16 @@ def hub_rows(source: str, split: Split | str | None) -> Iterator[Row]:
             place, as in `datasets.load_dataset`.
         split: taken where the source names none: that one, or the only one there is; for `dev`, MMLU's examples, also
             `validation`, but nothing else.
+        limit: only so many first records of each split, at least 1, streamed, so that a huge set is not fetched whole;
+            `None` takes all of them.
 
     Raises:
-        InputError: when `datasets` is not installed, or the source is written otherwise.
+        InputError: when `datasets` is not installed, the source is written otherwise, or the limit is below 1.
         DataError: when the data set cannot be loaded, or has no such split; `None` takes all.
     """
     name, configuration, own = parse(source)
+    if limit is not None and limit < 1:
+        raise InputError(f"expected a limit of at least 1 record, got {limit}")
     try:
         from datasets import load_dataset
         from datasets.exceptions import DatasetsError
@@ -35,17 +40,20 @@ def hub_rows(source: str, split: Split | str | None) -> Iterator[Row]:
         ) from None
     try:
         # All splits are fetched for one as well; loaded together, they can be listed where the wanted one is not there.
-        loaded: Mapping[str, Any] = load_dataset(name, configuration)  # pyright: ignore
+        loaded: Mapping[str, Any] = load_dataset(name, configuration, streaming=limit is not None)  # pyright: ignore
+        for chosen in _splits(source, list(loaded), own, split):
+            stem = "-".join([Path(name).name, *([configuration] if configuration else []), str(chosen)])
+            for number, record in enumerate(islice(loaded[chosen], limit), start=1):
+                fields = dict(record)
+                # The split is said by the data set; a column of that name means something else unless it says ours.
+                if fields.get("split", "test") not in get_args(Split):
+                    del fields["split"]
+                yield Row(source, f"row {number} of {chosen}", f"{stem}-{number}", fields)
+    except (InputError, DataError):
+        raise
     except (DatasetsError, OSError, ValueError, RuntimeError) as error:
+        # A streamed set is opened, and can fail, at its first record.
         raise DataError(_sentence(source, name, error)) from None
-    for chosen in _splits(source, list(loaded), own, split):
-        stem = "-".join([Path(name).name, *([configuration] if configuration else []), str(chosen)])
-        for number, record in enumerate(loaded[chosen], start=1):
-            fields = dict(record)
-            # The split is said by the data set; a column of that name means something else unless it says ours.
-            if fields.get("split", "test") not in get_args(Split):
-                del fields["split"]
-            yield Row(source, f"row {number} of {chosen}", f"{stem}-{number}", fields)
 
 
 def parse(source: str) -> tuple[str, str | None, str | None]:

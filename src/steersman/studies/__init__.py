@@ -3,5 +3,15 @@
 from steersman.studies.configuring import StudyConfig
 from steersman.studies.refusal import RefusalConfig, run_refusal
 from steersman.studies.running import KINDS, read_config, run_study
+from steersman.studies.skills import SkillsConfig, run_skills
 
-__all__ = ["KINDS", "RefusalConfig", "StudyConfig", "read_config", "run_refusal", "run_study"]
+__all__ = [
+    "KINDS",
+    "RefusalConfig",
+    "SkillsConfig",
+    "StudyConfig",
+    "read_config",
+    "run_refusal",
+    "run_skills",
+    "run_study",
+]

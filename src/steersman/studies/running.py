@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from steersman.errors import InputError
 from steersman.model.loaded import Model
+from steersman.studies.behaviours import BehavioursConfig, run_behaviours
 from steersman.studies.configuring import StudyConfig, laid_over, read_study
 from steersman.studies.desk import Notify
 from steersman.studies.refusal import RefusalConfig, run_refusal
+from steersman.studies.skills import SkillsConfig, run_skills
 
 
 class Run(Protocol):
@@ -35,7 +37,11 @@ class Kind:
     run: Run
 
 
-KINDS: dict[str, Kind] = {"refusal": Kind(RefusalConfig, run_refusal)}
+KINDS: dict[str, Kind] = {
+    "behaviours": Kind(BehavioursConfig, run_behaviours),
+    "refusal": Kind(RefusalConfig, run_refusal),
+    "skills": Kind(SkillsConfig, run_skills),
+}
 """The kinds of study, by the word in a file's field `study`."""
 
 

@@ -25,6 +25,10 @@ from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 Form = Literal["plain", "chat"]
 Order = Literal["alternate", "both", "given"]
+Reading = Literal["letter", "text"]
+
+READINGS: tuple[Reading, ...] = get_args(Reading)
+"""`letter`: the answer's letter or word, by log-probability and by the token said. `text`: the options' words."""
 
 ROWS = 16
 """Prompts of one scoring pass; fixed, since rounding can depend on it."""
@@ -106,9 +110,12 @@ class BehaviourTask:
     name: str = "behaviour"
     form: Form = "plain"
     order: Order = "alternate"
+    readings: tuple[Reading, ...] = READINGS
 
     def __post_init__(self) -> None:
         """Refuse words and items that mean nothing here."""
+        if isinstance(self.readings, str) or not self.readings or set(self.readings) - set(READINGS):
+            raise InputError(f"expected readings, one or more of {', '.join(READINGS)}, got {self.readings!r}")
         for value, known, what in ((self.form, get_args(Form), "a form"), (self.order, get_args(Order), "an order")):
             if value not in known:
                 raise InputError(f"expected {what} among {', '.join(known)}, got {value!r}")
@@ -119,38 +126,51 @@ class BehaviourTask:
     def metrics(self) -> tuple[Metric, ...]:
         """Matching by log-probability, by token and by words, with the margins, and the share of faulty tokens."""
         kind = "mean" if self.order == "both" else "rate"  # of two tokens an item, a share is no longer 0 or 1
-        return (
+        letter = (
             Metric("matching_logprob", "rate", "share of items whose matching answer is likelier"),
             Metric("matching_log_odds", "mean", "nats, matching against the other answer"),
             Metric("matching_token", kind, "share of items whose next token is the matching answer"),
             Metric("faulty_rate", kind, "share of items whose next token is neither answer"),
+        )
+        text = (
             Metric("matching_text", "rate", "share of items whose matching option is likelier in words"),
             Metric("matching_text_margin", "mean", "nats per token, matching minus the other option"),
         )
+        return (*(letter if "letter" in self.readings else ()), *(text if "text" in self.readings else ()))
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
-        return key_of(task="behaviour", version=1, form=self.form, order=self.order, rows=ROWS)
+        # Both readings are what this task was before it could be asked for one: those addresses stay.
+        some = {} if set(self.readings) == set(READINGS) else {"readings": sorted(set(self.readings))}
+        return key_of(task="behaviour", version=1, form=self.form, order=self.order, rows=ROWS, **some)
 
     def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
         """Return one outcome per item of `items[start:stop]`."""
-        swapped = self._swapped()
-        asked = [[_asked(item, swap) for swap in swapped[item.id]] for item in self.items[start:stop]]
+        asked = self.asked(start, stop)
         flat = [each for variants in asked for each in variants]
         chat = self.form == "chat"
-        prompts = [chat_prompt(each) if chat else plain_prompt(each) for each in flat]
-        odds = _margins(engine, prompts, [(a.matching, a.other) for a in flat], setting, chat, total=True)
-        made = engine.complete(prompts, [setting.plan] * len(prompts), Sampling(1), setting.system, chat=chat)
+        read: list[tuple[float, str] | None] = [None] * len(flat)
+        if "letter" in self.readings:
+            prompts = [chat_prompt(each) if chat else plain_prompt(each) for each in flat]
+            odds = _margins(engine, prompts, [(a.matching, a.other) for a in flat], setting, chat, total=True)
+            made = engine.complete(prompts, [setting.plan] * len(prompts), Sampling(1), setting.system, chat=chat)
+            read = [(value, said.text) for value, said in zip(odds, made, strict=True)]
         worded = [(variants[0], words) for variants in asked if (words := variants[0].words)]
+        worded = worded if "text" in self.readings else []
         stems = [each.stem if chat else f"Human:\n{each.stem}\n\nAI:\n" for each, _ in worded]
         # Words do not depend on the order of the options, which are not in sight.
         texts = iter(_margins(engine, stems, [words for _, words in worded], setting, chat, total=False))
         outcomes: list[Outcome] = []
-        rows = iter(zip(flat, odds, [generation.text for generation in made], strict=True))
+        rows = iter(zip(flat, read, strict=True))
         for item, variants in zip(self.items[start:stop], asked, strict=True):
-            margin = next(texts) if variants[0].words else None
+            margin = next(texts) if worded and variants[0].words else None
             outcomes.append(_outcome(item.id, [next(rows) for _ in variants], margin))
         return outcomes
+
+    def asked(self, start: int = 0, stop: int | None = None) -> list[list[Asked]]:
+        """Return `items[start:stop]` as they are put to the model, each in every order it is asked in."""
+        swapped = self._swapped()
+        return [[_asked(item, swap) for swap in swapped[item.id]] for item in self.items[start:stop]]
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Return whether one answer is given nearly always, by log-probability, by token and by word."""
@@ -165,7 +185,7 @@ class BehaviourTask:
                     f"({100 * count / len(given):.0f} %), so the matching score only tells how often {answer} matches "
                     f"(the matching answer is {answer} {sides.count(answer)} of {len(sides)} times)"
                 )
-        if ties := sum(outcome.metrics["matching_log_odds"] == 0 for outcome in outcomes):
+        if ties := sum(outcome.metrics.get("matching_log_odds") == 0 for outcome in outcomes):
             found.append(
                 f"{ties} of {len(outcomes)} items are a draw of the two answers by log-probability, which counts as "
                 "not matching; a model in float32 has fewer"
@@ -277,16 +297,20 @@ def _margins(
     return [one.total - two.total if total else one.mean - two.mean for one, two in scored]
 
 
-def _outcome(name: str, rows: Sequence[tuple[Asked, float, str]], margin: float | None) -> Outcome:
-    """Return an item's outcome from each order it was asked in: what was asked, log-odds, token said."""
-    odds = sum(value for _, value, _ in rows) / len(rows)
-    said = [named_answer(token, (asked.matching, asked.other)) for asked, _, token in rows]
-    metrics = {
-        "matching_logprob": float(odds > 0),
-        "matching_log_odds": odds,
-        "matching_token": sum(a == asked.matching for a, (asked, _, _) in zip(said, rows, strict=True)) / len(rows),
-        "faulty_rate": said.count("") / len(rows),
-    }
+def _outcome(name: str, rows: Sequence[tuple[Asked, tuple[float, str] | None]], margin: float | None) -> Outcome:
+    """Return an item's outcome from each order it was asked in: what was asked, its log-odds and the token said."""
+    lettered = [(asked, *read) for asked, read in rows if read is not None]
+    said = [named_answer(token, (asked.matching, asked.other)) for asked, _, token in lettered]
+    metrics: dict[str, float] = {}
+    if lettered:
+        odds = sum(value for _, value, _ in lettered) / len(lettered)
+        right = sum(answer == asked.matching for answer, (asked, _, _) in zip(said, lettered, strict=True))
+        metrics = {
+            "matching_logprob": float(odds > 0),
+            "matching_log_odds": odds,
+            "matching_token": right / len(lettered),
+            "faulty_rate": said.count("") / len(lettered),
+        }
     asked = rows[0][0]
     word: list[str] = []
     if margin is not None:
@@ -295,11 +319,11 @@ def _outcome(name: str, rows: Sequence[tuple[Asked, float, str]], margin: float 
             word = [asked.matching if margin > 0 else asked.other]
     details = {
         "question": asked.stem,
-        "matching": [each.matching for each, _, _ in rows],
-        "swapped": [each.swapped for each, _, _ in rows],
-        "likelier": [each.matching if value > 0 else each.other if value < 0 else "" for each, value, _ in rows],
+        "matching": [each.matching for each, _ in rows],
+        "swapped": [each.swapped for each, _ in rows],
+        "likelier": [a.matching if value > 0 else a.other if value < 0 else "" for a, value, _ in lettered],
         "token": said,
-        "said": [token for _, _, token in rows],
+        "said": [token for _, _, token in lettered],
         "word": word,
     }
     return Outcome(name, metrics, details)
