@@ -258,6 +258,7 @@ def test_what_was_foretold_is_held_against_what_came(record):
     questions = {each["question"] for each in record["comparisons"]}
     assert questions == {
         "several layers against one",
+        "overlap taken out against left in",
         "steered against random",
         "steered against the system prompt",
     }

@@ -13,7 +13,10 @@ UNITS = {"text": "nats per token", "letter": "nats"}
 
 
 def compared_kinds(config: BehavioursConfig, tested: Sequence[Tested], panel: Panel) -> list[dict[str, Any]]:
-    """Return paired comparisons on test items: several layers against one, and against random vectors and a prompt.
+    """Return paired comparisons on test items, each at its own scale, which the guard allowed on validation items.
+
+    Several layers against one, and against random vectors and a prompt; one vector whose overlap is taken out against
+    the plain sum of the same vectors at the same layer.
 
     What is compared is the margin in the direction asked for, over the items of all behaviours, each weighing alike.
 
@@ -26,14 +29,17 @@ def compared_kinds(config: BehavioursConfig, tested: Sequence[Tested], panel: Pa
     found: list[dict[str, Any]] = []
     for each in tested:
         candidate = each.candidate
-        if candidate.kind != "simultaneous":
-            continue
-        sign = candidate.name.rpartition(" ")[2]
-        others = [
-            (candidate.name.replace("simultaneous", "one layer"), "several layers against one"),
-            (f"random, as {candidate.name}", "steered against random"),
-            (f"prompt {sign}", "steered against the system prompt"),
-        ]
+        how, comma, rest = candidate.name.partition(",")
+        others: list[tuple[str, str]] = []
+        if candidate.kind == "simultaneous":
+            sign = candidate.name.rpartition(" ")[2]
+            others = [
+                (f"one layer{comma}{rest}", "several layers against one"),
+                (f"random, as {candidate.name}", "steered against random"),
+                (f"prompt {sign}", "steered against the system prompt"),
+            ]
+        elif candidate.kind == "combined" and how not in ("sum", "mean"):
+            others = [(f"one layer{comma}{rest}", "overlap taken out against left in")]
         for name, question in others:
             if name in by_name:
                 found.append(_compared(config, each, by_name[name], panel, question))
@@ -46,12 +52,12 @@ def findings(
     comparisons: Sequence[Mapping[str, Any]],
     predictions: Sequence[str],
 ) -> list[str]:
-    """Return the study's sentences: what moved alone, what moved together, at what price, and what was foretold."""
-    found = [_alone([row for row in settings if row["kind"] == "single"])]
-    found += [_together(row, config) for row in settings if row["kind"] in (*SEVERAL, "random", "prompt")]
+    """Return the study's sentences: what moved alone, what was foretold, how the ways compare, the tax, every way."""
+    found = [_alone([row for row in settings if row["kind"] == "single"]), *predictions]
     found += [str(each["sentence"]) for each in comparisons]
     found += _tax(settings)
-    return [sentence for sentence in [*found, *predictions] if sentence]
+    found += [_together(row, config) for row in settings if row["kind"] in (*SEVERAL, "random", "prompt")]
+    return [sentence for sentence in found if sentence]
 
 
 def moved(row: Mapping[str, Any], signs: Mapping[str, int]) -> list[str]:
