@@ -30,9 +30,9 @@ def lines(path, word: str, count: int = 80, **more: object) -> str:
 def test_the_shipped_study_is_valid_quick_and_full_and_its_shares_are_layers():
     quick, full = read_config("skills"), read_config("skills", full=True)
     assert (quick.keep, quick.removed) == ("text", ["code", "python"])
-    assert layer_sets(quick, 30) == [(9,), (12,), (15,), (18,), (12, 15)]
+    assert layer_sets(quick, 30) == [(12,), (15,), (18,), (12, 15)]
     # Gemma 3 270M has 18.
-    assert layer_sets(quick, 18) == [(5,), (7,), (9,), (10,), (7, 9)]
+    assert layer_sets(quick, 18) == [(7,), (9,), (10,), (7, 9)]
     assert full.mode == "full"
     assert full.texts.test > quick.texts.test
     assert read_config("skills", overrides={"sweep.layers": [[-1], [29], [0.2, 0.21]]}) is not None

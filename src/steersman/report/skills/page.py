@@ -20,7 +20,7 @@ from steersman.report.skills.reading import read_skills
 from steersman.report.skills.record import ACCURACIES, LOSS, Curve, Estimate, Skills
 from steersman.report.skills.tradeoff import test_tradeoffs, validation_tradeoffs
 from steersman.report.skills.vectors import cosine_charts, figures_chart, histogram_charts
-from steersman.report.skills.wording import cells, compared, heads, outcomes, sentences
+from steersman.report.skills.wording import HEADLINE, cells, compared, heads, outcomes, sentences
 from steersman.report.templating import environment
 from steersman.report.words import DASH, UNITS
 from steersman.report.writing import write_atomically
@@ -76,6 +76,7 @@ def write_skills(folder: Path) -> Path:
         record=record,
         title=str(summary.get("title") or f"Removing a broad skill from {record.model}"),
         finding=sentences(record),
+        shown=HEADLINE,
         notes=_notes(record, summary),
         level=level(record),
         heads=heads(record),

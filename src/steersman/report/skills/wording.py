@@ -162,6 +162,10 @@ def skills_table(source: Source) -> str:
     return plain("\n".join([lines[0], f"|{' --- |' * len(rows[0])}", *lines[1:]]))
 
 
+HEADLINE = 4
+"""Sentences that open the page and are printed; the others are folded away."""
+
+
 def cells(outcome: Outcome) -> tuple[str, ...]:
     """The cells of one row, as `heads` names them."""
     names = ("remove", "vector", "layers", "coefficient", "keep", "left", "at_level", "control", "difference")
@@ -169,7 +173,7 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def skills_finding(source: Source) -> str:
-    """The headline: the study's own sentences, or one made of what was chosen where it has none.
+    """The headline: the first of the study's own sentences, or one made of what was chosen where it has none.
 
     Args:
         source: a run folder, a record, or its plain data.
@@ -178,7 +182,7 @@ def skills_finding(source: Source) -> str:
         FileError: there is no readable `skills.json`.
         DataError: it does not hold what it should.
     """
-    return " ".join(sentences(record_of(source)))
+    return " ".join(sentences(record_of(source))[:HEADLINE])
 
 
 def sentences(record: Skills) -> list[str]:

@@ -80,6 +80,10 @@ def skills_record(
     }
 
 
+HEADLINE = ("steered against permuted", "broad against narrow")
+"""The questions whose answers come first."""
+
+
 def comparisons(
     config: SkillsConfig, vectors: Sequence[SkillVector], choices: Sequence[Choice], curves: Sequence[Curve]
 ) -> list[dict[str, Any]]:
@@ -157,7 +161,7 @@ def findings(
     curves: Sequence[Curve],
     found: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    """Return what the study came to, in sentences: each skill at the chosen point, the comparisons, the warnings.
+    """Return what the study came to, in sentences: first how selective, then the points chosen, all else, warnings.
 
     Args:
         config: the kept level.
@@ -166,7 +170,9 @@ def findings(
         curves: on test texts.
         found: the comparisons.
     """
-    sentences: list[str] = []
+    told = [each for each in found if each["measure"] != "area"]
+    first = [each["sentence"] for each in told if each["question"] in HEADLINE]
+    sentences: list[str] = [*first]
     words = "top-1" if config.metric == "top1_accuracy" else "top-10"
     for choice in choices:
         side = steered_side(curves, choice.best)
@@ -178,7 +184,7 @@ def findings(
             f"{words} accuracy of {choice.remove} falls to {x.value:.1%} [{x.low:.1%}, {x.high:.1%}] of what it was, "
             f"that of {config.keep} to {y.value:.1%} [{y.low:.1%}, {y.high:.1%}]."
         )
-    sentences += [each["sentence"] for each in found if each["measure"] != "area"]
+    sentences += [each["sentence"] for each in told if each["sentence"] not in first]
     sentences += [f"{each['question'].capitalize()}: {each['note']}." for each in found if each.get("note")]
     for vector in vectors:
         warning = massive_warning(vector.direction)
