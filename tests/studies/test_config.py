@@ -85,7 +85,8 @@ def test_what_is_no_study_is_refused(tmp_path, text, words):
 
 
 def test_an_unknown_study_and_an_unknown_set_say_what_there_is():
-    with pytest.raises(InputError, match=r"expected a study \(behaviours, refusal, skills\) or the path of a YAML file, got 'nothing'"):
+    known = r"\(behaviours, refusal, skills\)"
+    with pytest.raises(InputError, match=rf"expected a study {known} or the path of a YAML file, got 'nothing'"):
         read_config("nothing")
     with pytest.raises(InputError, match=r"expected a set among harmful, .*honesty-pairs before the '=', got 'cats'"):
         read_config("refusal", sets={"cats": "a.jsonl"})
