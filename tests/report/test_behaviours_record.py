@@ -46,13 +46,22 @@ def test_every_number_of_the_record_arrives():
         ("grid", ..., r"expected the key 'grid', got only"),
         ("grid.1.margin_change.low", "low", r"grid\[1\]\.margin_change\.low: expected a finite number, got 'low'"),
         ("grid.0.margin_change.value", None, r"grid\[0\]\.margin_change\.value: expected a finite number, got null"),
-        ("grid.0.margin_change.low", 9.0, r"expected an interval's lower end, at most its upper end"),
+        (
+            "grid.0.margin_change.low",
+            9.0,
+            r"grid\[0\]\.margin_change\.low: expected an interval's lower end, at most its upper end",
+        ),
         ("grid.0.eligible", 1, r"grid\[0\]\.eligible: expected true or false, got 1"),
         ("settings.1.kind", "double", r"settings\[1\]\.kind: expected one of unsteered, single, .*, got 'double'"),
         ("settings.1.scores", [], r"settings\[1\]\.scores: expected an object, got a list"),
         ("settings.2.tax.n", 3.5, r"settings\[2\]\.tax\.n: expected a whole number, got 3\.5"),
-        ("vectors.0.histograms.0.counts", [1], r"expected 2 edges for 1 counts, got a list"),
+        (
+            "vectors.0.histograms.0.counts",
+            [1],
+            r"vectors\[0\]\.histograms\[0\]\.edges: expected 2 edges for 1 counts, got 42",
+        ),
         ("cosines.0.matrix", [[1.0]], r"cosines\[0\]\.matrix: expected 2 rows of 2 cosines"),
+        ("grid.0.layer", 3.0, r"grid\[0\]\.layer: expected a whole number, got 3\.0"),
         ("behaviours", [], r"behaviours: expected at least one behaviour"),
         ("finding", "all moved", r"finding: expected a list, got 'all moved'"),
     ],
@@ -73,7 +82,7 @@ def test_files_that_are_missing_or_broken(tmp_path):
         read_behaviours(tmp_path)
     write_folder(tmp_path, SMALL)
     (tmp_path / "behaviours.json").write_text(json.dumps(SMALL)[:500])
-    with pytest.raises(DataError, match=r"behaviours\.json is not valid JSON"):
+    with pytest.raises(FileError, match=r"behaviours\.json is not valid JSON .*; remove it and run the study again"):
         read_behaviours(tmp_path)
     (tmp_path / "behaviours.json").write_text("[]")
     with pytest.raises(DataError, match=r"behaviours\.json: expected an object, got a list"):

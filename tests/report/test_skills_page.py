@@ -168,3 +168,23 @@ def test_opposed_raw_vectors_and_aligned_masked_ones_can_be_read_off_the_lines()
     assert [key.text.rpartition(", ")[2] for key in lines.legend] == ["raw", "raw", *["2 coordinates masked"] * 2]
     assert "from -0.76 (layer 3)" in lines.panels[0].description
     assert "to 0.86 (layer 24)" in lines.panels[0].description
+
+
+def test_figures_and_cosines_that_are_not_known_are_left_out():
+    plain = record(**FEW)
+    for vector in plain["vectors"]:
+        vector["by_layer"][0] |= dict.fromkeys(("vector_norm", "residual_norm", "massive_share", "separation"))
+    plain["cosines"] = [{"layer": layer, "names": ["a", "b"], "matrix": [[1, None], [None, 1]]} for layer in (3, 9)]
+    found = skills_of(plain)
+    figures = figures_chart(found)
+    assert figures is not None
+    first, second = (row["layer"] for row in plain["vectors"][0]["by_layer"][:2])
+    assert all(f"(layer {first})" not in panel.description for panel in figures.panels)
+    assert second in {
+        layer for panel in figures.panels for layer in map(int, re.findall(r"layer (\d+)\)", panel.description))
+    }
+    (squares,) = cosine_charts(found)
+    assert [panel.description for panel in squares.panels] == [
+        f"Cosines between 2 vectors at layer {layer}: not known." for layer in (3, 9)
+    ]
+    assert re.findall(r"\d\.\d\d", text_of(inline_svg(squares.panels[0]))) == ["1.00", "1.00"]

@@ -6,9 +6,10 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from steersman.maths.statistics import Estimate
 from steersman.report.behaviours.drawing import counts_of, cut, room
 from steersman.report.behaviours.naming import Row, rows_of, sign_mark
-from steersman.report.behaviours.values import Estimate, Record
+from steersman.report.behaviours.values import Record
 from steersman.report.figures import FAINT, INK, PALETTE, Chart, Key, Panel, limits
 from steersman.report.words import signed, slug
 

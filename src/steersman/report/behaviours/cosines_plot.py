@@ -18,8 +18,9 @@ from steersman.report.behaviours.drawing import (
     room,
     spaced,
 )
-from steersman.report.behaviours.values import Record, Square
+from steersman.report.behaviours.values import Record
 from steersman.report.figures import CARD, Chart, Panel
+from steersman.report.vector_figures import Square
 from steersman.report.words import number, slug
 
 MOST = 4

@@ -7,9 +7,10 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from steersman.maths.statistics import Estimate
 from steersman.report.behaviours.drawing import Line, behaviour_keys, counts_of, cut, draw_line, room
 from steersman.report.behaviours.naming import KIND_WORDS, label
-from steersman.report.behaviours.values import Curve, Estimate, Point, Record
+from steersman.report.behaviours.values import Curve, Point, Record
 from steersman.report.figures import FAINT, FRONTIER, INK, PALETTE, Chart, Key, Panel, limits
 from steersman.report.words import coefficient, signed, slug
 

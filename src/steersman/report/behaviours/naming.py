@@ -7,7 +7,8 @@ other behaviours: in such a row every behaviour has a setting of its own, in any
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from steersman.report.behaviours.values import Estimate, Record, Score, Setting, Tax
+from steersman.maths.statistics import Estimate
+from steersman.report.behaviours.values import Record, Score, Setting, Tax
 from steersman.report.words import MINUS, coefficient, signed
 
 KIND_WORDS: Mapping[str, str] = {

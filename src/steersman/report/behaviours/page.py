@@ -1,6 +1,5 @@
 """The report of a study of behaviours: `settings.csv`, `plots/` and one self-contained `report.html`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from steersman.report.behaviours.tables import (
 )
 from steersman.report.behaviours.values import Baseline, Record
 from steersman.report.behaviours.vectors_plot import energy_chart, histograms_chart, massive_words
+from steersman.report.checked import optional_object
 from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
 from steersman.report.page import facts
 from steersman.report.templating import environment
@@ -59,7 +59,7 @@ def write_behaviours(folder: Path) -> Path:
     """
     place = Path(folder)
     record = read_behaviours(place)
-    summary, made = _object(place / "summary.json"), _object(place / "provenance.json")
+    summary, made = optional_object(place / "summary.json"), optional_object(place / "provenance.json")
     charts = _charts(record)
     page = environment().get_template("behaviours.html.j2").render(
         title=str(summary.get("title") or "Steering several behaviours"),
@@ -176,20 +176,6 @@ def _chosen(record: Record) -> list[tuple[str, str, str, str, str]]:
 def _ways(record: Record) -> list[tuple[str, str]]:
     used = dict.fromkeys(setting.way for setting in record.settings if setting.kind == "combined" and setting.way)
     return [(WAY_WORDS.get(way, way), WAY_MEANINGS.get(way, "")) for way in used if WAY_MEANINGS.get(way)]
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    """Return a JSON object that may be missing."""
-    text = _text(path)
-    if not text:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise FileError(f"{path} is not valid JSON ({error}); remove it and run the study again.") from error
-    if not isinstance(value, dict):
-        raise FileError(f"{path} should hold one JSON object, but holds a {type(value).__name__}.")
-    return value
 
 
 def _text(path: Path) -> str:

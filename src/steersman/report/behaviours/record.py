@@ -1,12 +1,9 @@
 """`behaviours.json` read into frozen values, and checked as it is read."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
-from steersman.errors import DataError, FileError
-from steersman.report.behaviours.checked import Node
 from steersman.report.behaviours.values import (
     Agreement,
     Baseline,
@@ -14,9 +11,6 @@ from steersman.report.behaviours.values import (
     Cell,
     Chosen,
     Curve,
-    Estimate,
-    Histogram,
-    LayerFigures,
     Letters,
     Member,
     Point,
@@ -24,10 +18,11 @@ from steersman.report.behaviours.values import (
     Record,
     Score,
     Setting,
-    Square,
     Tax,
     Vector,
 )
+from steersman.report.checked import Node, check_version, opened
+from steersman.report.vector_figures import figures_at, histogram_at, square_at
 
 NAME = "behaviours.json"
 VERSION = 1
@@ -38,22 +33,10 @@ def read_behaviours(folder: str | Path) -> Record:
     """Return what a run folder's `behaviours.json` holds.
 
     Raises:
-        FileError: there is no such file, or it cannot be read.
+        FileError: the file is missing, cannot be read or is not JSON; the message names it.
         DataError: it is not what it should be; the message names the place.
     """
-    path = Path(folder) / NAME
-    if not path.is_file():
-        raise FileError(
-            f"expected a run folder with {NAME}, but {path} does not exist; "
-            "give the folder that `steersman run behaviours` wrote"
-        )
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:  # broken JSON, and bytes that are not UTF-8
-        raise DataError(f"{path} is not valid JSON ({error}); remove it and run the study again.") from error
-    return parsed(value, path)
+    return _record(opened(folder, NAME, "behaviours"))
 
 
 def parsed(value: Any, path: Path = Path(NAME)) -> Record:
@@ -66,16 +49,18 @@ def parsed(value: Any, path: Path = Path(NAME)) -> Record:
     Raises:
         DataError: it is not what it should be; the message names the place.
     """
-    root = Node(path, "", value)
-    if root.at("version").whole() != VERSION:
-        raise root.at("version").wrong(f"version {VERSION}, which this steersman reads")
+    return _record(Node(path, "", value))
+
+
+def _record(root: Node) -> Record:
+    check_version(root, VERSION)
     found = Record(
         model=root.at("model").text(),
         layers=root.at("layers").whole(),
         unit=root.at("unit").text(),
         behaviours=root.at("behaviours").each(_behaviour),
         vectors=root.at("vectors").each(_vector),
-        cosines=root.at("cosines").each(_square),
+        cosines=root.at("cosines").each(square_at),
         baseline=root.at("baseline").each(_baseline),
         grid=root.at("grid").each(_cell),
         letters=root.at("letters").each(_letters),
@@ -93,13 +78,6 @@ def parsed(value: Any, path: Path = Path(NAME)) -> Record:
     return found
 
 
-def _estimate(node: Node) -> Estimate:
-    value, low, high = (node.at(key).number() for key in ("value", "low", "high"))
-    if low > high:
-        raise node.at("low").wrong(f"an interval's lower end, at most its upper end {high:g}")
-    return Estimate(value, low, high, node.at("n").whole())
-
-
 def _behaviour(node: Node) -> Behaviour:
     counts = (node.at(key).whole() for key in ("train", "validation", "test"))
     return Behaviour(node.at("name").text(), node.at("source").text(), *counts)
@@ -109,41 +87,20 @@ def _vector(node: Node) -> Vector:
     return Vector(
         node.at("behaviour").text(),
         node.at("reading").text(),
-        node.at("by_layer").each(_figures),
-        node.at("histograms").each(_histogram),
+        node.at("by_layer").each(figures_at),
+        node.at("histograms").each(histogram_at),
     )
-
-
-def _figures(node: Node) -> LayerFigures:
-    names = ("vector_norm", "residual_norm", "massive_share", "separation")
-    return LayerFigures(node.at("layer").whole(), *(node.at(name).maybe(Node.number) for name in names))
-
-
-def _histogram(node: Node) -> Histogram:
-    edges, counts = node.at("edges").each(Node.number), node.at("counts").each(Node.whole)
-    if len(edges) != len(counts) + 1:
-        raise node.at("edges").wrong(f"{len(counts) + 1} edges for {len(counts)} counts")
-    largest = node.at("largest").each(lambda one: (one.at("coordinate").whole(), one.at("value").number()))
-    return Histogram(node.at("layer").whole(), edges, counts, largest)
-
-
-def _square(node: Node) -> Square:
-    names = node.at("names").each(Node.text)
-    matrix = node.at("matrix").each(lambda row: row.each(lambda one: one.maybe(Node.number)))
-    if [len(row) for row in matrix] != [len(names)] * len(names):
-        raise node.at("matrix").wrong(f"{len(names)} rows of {len(names)} cosines")
-    return Square(node.at("layer").whole(), names, matrix)
 
 
 def _baseline(node: Node) -> Baseline:
     collapse = node.at("collapse").each(Node.text)
     return Baseline(
         node.at("behaviour").text(),
-        _estimate(node.at("text")),
-        _estimate(node.at("margin")),
-        node.at("letter").maybe(_estimate),
-        node.at("token").maybe(_estimate),
-        node.at("faulty").maybe(_estimate),
+        node.at("text").estimate(),
+        node.at("margin").estimate(),
+        node.at("letter").maybe(Node.estimate),
+        node.at("token").maybe(Node.estimate),
+        node.at("faulty").maybe(Node.estimate),
         collapse,
         _given(node, collapse),
     )
@@ -154,9 +111,9 @@ def _cell(node: Node) -> Cell:
         node.at("behaviour").text(),
         node.at("layer").whole(),
         node.at("coefficient").number(),
-        _estimate(node.at("text")),
-        _estimate(node.at("margin")),
-        _estimate(node.at("margin_change")),
+        node.at("text").estimate(),
+        node.at("margin").estimate(),
+        node.at("margin_change").estimate(),
         node.at("eligible").flag(),
         node.at("why").maybe(Node.text) or "",
     )
@@ -168,9 +125,9 @@ def _letters(node: Node) -> Letters:
         node.at("behaviour").text(),
         node.at("layer").maybe(Node.whole),
         node.at("coefficient").number(),
-        _estimate(node.at("letter")),
-        _estimate(node.at("token")),
-        _estimate(node.at("faulty")),
+        node.at("letter").estimate(),
+        node.at("token").estimate(),
+        node.at("faulty").estimate(),
         node.at("collapsed").flag(),
         collapse,
         _given(node, collapse),
@@ -207,20 +164,17 @@ def _curve(node: Node) -> Curve:
 def _point(node: Node) -> Point:
     return Point(
         node.at("scale").number(),
-        node.at("margin_change").by_name(_estimate),
-        node.at("text_change").by_name(_estimate),
-        node.at("tax").maybe(_estimate),
-        node.get("drift").maybe(_estimate),
+        node.at("margin_change").by_name(Node.estimate),
+        node.at("text_change").by_name(Node.estimate),
+        node.at("tax").maybe(Node.estimate),
+        node.get("drift").maybe(Node.estimate),
     )
 
 
 def _setting(node: Node) -> Setting:
-    kind = node.at("kind")
-    if kind.text() not in KINDS:
-        raise kind.wrong(f"one of {', '.join(KINDS)}")
     return Setting(
         node.at("name").text(),
-        kind.text(),
+        node.at("kind").one_of(KINDS),
         node.at("way").maybe(Node.text),
         node.at("weighted").maybe(Node.flag),
         node.at("sign").whole(),
@@ -245,11 +199,11 @@ def _member(node: Node) -> Member:
 
 
 def _score(node: Node) -> Score:
-    return Score(*(_estimate(node.at(key)) for key in ("text", "margin", "text_change", "margin_change")))
+    return Score(*(node.at(key).estimate() for key in ("text", "margin", "text_change", "margin_change")))
 
 
 def _tax(node: Node) -> Tax:
-    return Tax(_estimate(node.at("accuracy")), _estimate(node.at("change")), node.at("n").whole())
+    return Tax(node.at("accuracy").estimate(), node.at("change").estimate(), node.at("n").whole())
 
 
 def _prediction(node: Node) -> Prediction:
@@ -257,7 +211,7 @@ def _prediction(node: Node) -> Prediction:
         node.at("setting").text(),
         node.at("behaviour").text(),
         node.at("predicted").number(),
-        node.at("measured").maybe(_estimate),
+        node.at("measured").maybe(Node.estimate),
         node.at("agrees").flag(),
         node.get("counts").maybe(Node.flag) is not False,
     )
@@ -266,7 +220,7 @@ def _prediction(node: Node) -> Prediction:
 def _agreement(node: Node) -> Agreement:
     return Agreement(
         node.at("n").whole(),
-        node.at("sign_agreement").maybe(_estimate),
-        node.at("rank_correlation").maybe(_estimate),
+        node.at("sign_agreement").maybe(Node.estimate),
+        node.at("rank_correlation").maybe(Node.estimate),
         node.at("sentence").text(),
     )

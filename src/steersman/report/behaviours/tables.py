@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from steersman.maths.statistics import Estimate
 from steersman.report.behaviours.naming import (
     Row,
     margin_words,
@@ -17,7 +18,7 @@ from steersman.report.behaviours.naming import (
     sign_mark,
 )
 from steersman.report.behaviours.record import read_behaviours
-from steersman.report.behaviours.values import Estimate, Record, Setting
+from steersman.report.behaviours.values import Record, Setting
 from steersman.report.words import DASH, number, plain
 from steersman.report.writing import write_atomically
 
@@ -164,7 +165,7 @@ def _folded(record: Record, row: Row, sign: int) -> Line:
         return Line(words, _folds(record), row.kind, cells, DASH, "", False)
     if len(taxes) == 1:
         (only,) = taxes
-        return Line(words, "", row.kind, cells, points_words(only), points_range(only), only.sure)
+        return Line(words, "", row.kind, cells, points_words(only), points_range(only), bool(only.sign))
     # several settings, each with a tax: their ends, and every one of them in the table of single behaviours
     tax = f"{points_words(taxes[0])} to {points_words(taxes[-1])}"
     return Line(words, _folds(record), row.kind, cells, tax, "", False)
@@ -178,7 +179,7 @@ def _line(record: Record, setting: Setting, words: str) -> Line:
     cells = tuple(_change(setting, name) for name in record.names)
     found = setting.tax.change if setting.tax else None
     tax, span = (points_words(found), points_range(found)) if found else (DASH, "")
-    return Line(words, scale_words(setting), setting.kind, cells, tax, span, bool(found and found.sure))
+    return Line(words, scale_words(setting), setting.kind, cells, tax, span, bool(found and found.sign))
 
 
 def _change(setting: Setting | None, name: str) -> Change | None:
@@ -186,7 +187,9 @@ def _change(setting: Setting | None, name: str) -> Change | None:
     if score is None:
         return None
     margin, share = score.margin_change, score.text_change
-    return Change(margin_words(margin), range_words(margin), points_words(share), points_range(share), margin.sure)
+    return Change(
+        margin_words(margin), range_words(margin), points_words(share), points_range(share), bool(margin.sign)
+    )
 
 
 def _counted(record: Record) -> str:
@@ -198,7 +201,7 @@ def _counted(record: Record) -> str:
     for name in record.names:
         scores = [(sign, row.score(name, sign)) for row in alone for sign in row.signs]
         right = [
-            s.margin_change for sign, s in scores if s and s.margin_change.sure and sign * s.margin_change.value > 0
+            s.margin_change for sign, s in scores if s and s.margin_change.sign and sign * s.margin_change.value > 0
         ]
         if right:
             best = max(right, key=lambda found: abs(found.value))

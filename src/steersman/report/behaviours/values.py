@@ -6,20 +6,8 @@ Shares are fractions 0 to 1, margins and their changes nats per token, coefficie
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval and the number of items."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    @property
-    def sure(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+from steersman.maths.statistics import Estimate
+from steersman.report.vector_figures import Histogram, LayerFigures, Square
 
 
 @dataclass(frozen=True)
@@ -34,27 +22,6 @@ class Behaviour:
 
 
 @dataclass(frozen=True)
-class LayerFigures:
-    """A vector at one layer: lengths in the activations' units, energy in its two largest coordinates, AUROC."""
-
-    layer: int
-    vector_norm: float | None
-    residual_norm: float | None
-    massive_share: float | None
-    separation: float | None
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How the coordinates of a vector at one layer are spread: `len(edges) == len(counts) + 1`."""
-
-    layer: int
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    largest: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
 class Vector:
     """A behaviour's vector, read at the answer's text or at its letter."""
 
@@ -62,15 +29,6 @@ class Vector:
     reading: str
     by_layer: tuple[LayerFigures, ...]
     histograms: tuple[Histogram, ...]
-
-
-@dataclass(frozen=True)
-class Square:
-    """Cosines between the behaviours' vectors at one layer; None where there is none."""
-
-    layer: int
-    names: tuple[str, ...]
-    matrix: tuple[tuple[float | None, ...], ...]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 
 from steersman.methods.fitting import MASSIVE_SHARE
 from steersman.report.behaviours.drawing import behaviour_keys, room, spaced, style, thinned
-from steersman.report.behaviours.values import Histogram, LayerFigures, Record, Vector
+from steersman.report.behaviours.values import Record, Vector
 from steersman.report.figures import CARD, FAINT, INK, PALETTE, Chart, Key, Panel
+from steersman.report.vector_figures import Histogram, LayerFigures
 from steersman.report.words import number, slug
 
 MOST = 5

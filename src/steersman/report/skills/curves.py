@@ -7,9 +7,10 @@ from statistics import fmean
 
 from matplotlib.axes import Axes
 
+from steersman.maths.statistics import Estimate
 from steersman.report.figures import FRONTIER, INK, PALETTE, Chart, Key, Panel, limits
 from steersman.report.skills.faces import METRICS, counts, face, layers_words, level
-from steersman.report.skills.record import ACCURACIES, LOSS, Choice, Curve, Estimate, Point, Skills
+from steersman.report.skills.record import ACCURACIES, LOSS, Choice, Curve, Point, Skills
 from steersman.report.words import UNITS, coefficient, number, slug
 
 Read = Callable[[Point, str], Estimate]

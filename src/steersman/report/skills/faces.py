@@ -6,8 +6,9 @@ from typing import Final
 
 from matplotlib.axes import Axes
 
+from steersman.maths.statistics import Estimate
 from steersman.report.figures import ARM_MARKERS, CARD, INK, PALETTE, Key, Mark
-from steersman.report.skills.record import Choice, Curve, Estimate, Skills, Vector
+from steersman.report.skills.record import Choice, Curve, Skills, Vector
 from steersman.report.words import DASH, number
 
 METRICS: Final = {

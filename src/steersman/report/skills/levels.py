@@ -5,6 +5,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
+from steersman.maths.statistics import Estimate
 from steersman.report.figures import INK, Chart, Panel, limits
 from steersman.report.skills.cells import ONE_WAY, Cell, draw_cells, left_for
 from steersman.report.skills.faces import (
@@ -21,7 +22,7 @@ from steersman.report.skills.faces import (
     room,
     vectors_of,
 )
-from steersman.report.skills.record import Curve, Estimate, Skills
+from steersman.report.skills.record import Curve, Skills
 from steersman.report.words import coefficient, number, slug
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from steersman.errors import FileError
+from steersman.maths.statistics import Estimate
+from steersman.report.checked import optional_object
 from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
 from steersman.report.page import facts
 from steersman.report.skills.curves import metric_charts
 from steersman.report.skills.faces import layers_short, level
 from steersman.report.skills.levels import area_chart, grid_charts
 from steersman.report.skills.reading import read_skills
-from steersman.report.skills.record import ACCURACIES, LOSS, Curve, Estimate, Skills
+from steersman.report.skills.record import ACCURACIES, LOSS, Curve, Skills
 from steersman.report.skills.tradeoff import test_tradeoffs, validation_tradeoffs
 from steersman.report.skills.vectors import cosine_charts, figures_chart, histogram_charts
 from steersman.report.skills.wording import HEADLINE, cells, compared, heads, outcomes, sentences
@@ -56,7 +57,7 @@ def write_skills(folder: Path) -> Path:
     """
     place = Path(folder)
     record = read_skills(place)
-    summary, provenance = _optional(place / "summary.json"), _optional(place / "provenance.json")
+    summary, provenance = optional_object(place / "summary.json"), optional_object(place / "provenance.json")
     area, figures = area_chart(record), figures_chart(record)
     charts = {
         "tests": test_tradeoffs(record),
@@ -159,19 +160,6 @@ def _notes(record: Skills, summary: Mapping[str, Any]) -> list[str]:
 
 def _steered(record: Skills, remove: str) -> Sequence[Curve]:
     return [curve for curve in record.curves("test", remove) if curve.arm == "steered"]
-
-
-def _optional(path: Path) -> Mapping[str, Any]:
-    """What a file of the run says, or nothing where it is not there."""
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path} is not valid JSON ({error}); remove it and run the study again.") from error
-    if not isinstance(value, dict):
-        raise FileError(f"{path} should hold one JSON object, but holds a {type(value).__name__}.")
-    return value
 
 
 def _text(path: Path) -> str:

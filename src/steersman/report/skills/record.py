@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from steersman.maths.statistics import Estimate
+from steersman.report.vector_figures import Histogram, LayerFigures, Square
+
 FILE: Final = "skills.json"
 VERSION: Final = 1
 ROLES: Final = ("keep", "remove", "watch")
@@ -16,16 +19,6 @@ ARMS: Final = ("steered", "permuted", "random")
 READINGS: Final = ("mean", "last")
 ACCURACIES: Final = ("top1_accuracy", "top10_accuracy")
 LOSS: Final = "cross_entropy"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval and the number of texts behind it."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -42,27 +35,6 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class LayerFigures:
-    """A vector at one layer: norms in activation units, share of the squared length in two coordinates, AUROC."""
-
-    layer: int
-    vector_norm: float
-    residual_norm: float
-    massive_share: float
-    separation: float | None
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """A vector's coordinates at one layer: `counts` between `edges`, and the largest as `(coordinate, value)`."""
-
-    layer: int
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    largest: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
 class Vector:
     """One kind of vector; `masked` is how many of its largest coordinates were set to 0 before use."""
 
@@ -72,15 +44,6 @@ class Vector:
     masked: int
     by_layer: tuple[LayerFigures, ...]
     histograms: tuple[Histogram, ...]
-
-
-@dataclass(frozen=True)
-class Square:
-    """Cosines between vectors at one layer, -1 to 1."""
-
-    layer: int
-    names: tuple[str, ...]
-    matrix: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)

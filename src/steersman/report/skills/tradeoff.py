@@ -14,6 +14,7 @@ from typing import Final
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from steersman.maths.statistics import Estimate
 from steersman.report.figures import FAINT, FRONTIER, INK, Chart, Key, Panel, limits
 from steersman.report.labels import Point as Label
 from steersman.report.labels import label_points
@@ -31,7 +32,7 @@ from steersman.report.skills.faces import (
     star,
     vectors_of,
 )
-from steersman.report.skills.record import Choice, Curve, Estimate, Skills
+from steersman.report.skills.record import Choice, Curve, Skills
 from steersman.report.words import coefficient, slug
 
 _BELOW: Final = 0.10

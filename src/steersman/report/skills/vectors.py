@@ -12,7 +12,8 @@ from steersman.methods.fitting import MASSIVE_SHARE
 from steersman.report.figures import FAINT, INK, PALETTE, Chart, Key, Panel, limits
 from steersman.report.skills.cells import BOTH_WAYS, Cell, draw_cells, left_for
 from steersman.report.skills.faces import face, plate, vectors_of
-from steersman.report.skills.record import Histogram, LayerFigures, Skills, Square, Vector
+from steersman.report.skills.record import Skills, Vector
+from steersman.report.vector_figures import Histogram, LayerFigures, Square
 from steersman.report.words import number, slug
 
 _NAMED: Final = 3
@@ -55,10 +56,11 @@ def _squares(record: Skills, name: str, squares: Sequence[Square]) -> Chart:
         values = [[square.matrix[row][column] for column in places] for row in places]
         letters = list(_LETTERS[: len(names)]) if len(names) <= len(_LETTERS) else [str(k) for k in range(len(names))]
         rows = [f"{each}  {letter}" for each, letter in zip(names, letters, strict=True)]
-        cells = [[Cell((value + 1) / 2, number(value, 2)) for value in row] for row in values]
-        others = [value for place, row in enumerate(values) for value in row[:place]]
+        cells = [[None if v is None else Cell((v + 1) / 2, number(v, 2)) for v in row] for row in values]
+        others = [value for place, row in enumerate(values) for value in row[:place] if value is not None]
         draw = partial(draw_cells, rows=rows, columns=letters, cells=cells, colours=BOTH_WAYS)
-        said = f"Cosines between {len(names)} vectors at layer {square.layer}: {min(others):.2f} to {max(others):.2f}."
+        span = f"{min(others):.2f} to {max(others):.2f}" if others else "not known"
+        said = f"Cosines between {len(names)} vectors at layer {square.layer}: {span}."
         width = left_for(rows) + 0.16 + 0.5 * max(3, len(names))
         height = 0.96 + 0.36 * max(3, len(names))
         panels.append(Panel(slug(name, str(square.layer)), f"Layer {square.layer}", said, draw, width, height))
@@ -100,9 +102,10 @@ def _lines(record: Skills) -> Chart | None:
                 first, second = by_name.get(other), by_name.get(one)
                 if first is None or second is None or first.remove == second.remove:
                     continue
-                if (first.reading, first.masked) == (second.reading, second.masked):
+                value = square.matrix[row][column]
+                if value is not None and (first.reading, first.masked) == (second.reading, second.masked):
                     words = f"{first.remove} and {second.remove}: {_reading(first)}"
-                    found.setdefault(words, []).append((square.layer, square.matrix[row][column]))
+                    found.setdefault(words, []).append((square.layer, value))
     if not found or max(map(len, found.values())) < 2:
         return None
     series = tuple(_Series(words, place, tuple(points)) for place, (words, points) in enumerate(found.items()))
@@ -137,12 +140,10 @@ def figures_chart(record: Skills) -> Chart | None:
         return _View(title, axis, tuple(series), (0.0, 1.08 * max(seen, default=1.0)), line)
 
     views = {
-        "energy": of("Energy in the two largest coordinates", "share of |v|² (%)", lambda row: 100 * row.massive_share,
-                     100 * MASSIVE_SHARE),
-        "lengths": of("Length beside the activations", "vector norm (% of theirs)",
-                      lambda row: 100 * row.vector_norm / row.residual_norm if row.residual_norm else None),
+        "energy": of("Energy in the two largest coordinates", "share of |v|² (%)", _energy, 100 * MASSIVE_SHARE),
+        "lengths": of("Length beside the activations", "vector norm (% of theirs)", _length),
         "separation": of("Does it tell the texts apart?", "AUROC (0.5 is chance)", lambda row: row.separation),
-    }  # fmt: skip
+    }
     known = {slug("figures", name): view for name, view in views.items() if view.series}
     panels = tuple(_panel(name, view, width=4.2, height=3.4) for name, view in known.items())
     caption = (
@@ -155,6 +156,14 @@ def figures_chart(record: Skills) -> Chart | None:
     )
     keys = tuple(face(place).key(vector.name) for place, vector in enumerate(vectors))
     return Chart("vectors", "The vectors by layer", caption, panels, 3, keys)
+
+
+def _energy(row: LayerFigures) -> float | None:
+    return None if row.massive_share is None else 100 * row.massive_share
+
+
+def _length(row: LayerFigures) -> float | None:
+    return 100 * row.vector_norm / row.residual_norm if row.vector_norm is not None and row.residual_norm else None
 
 
 def _panel(name: str, view: _View, *, width: float, height: float) -> Panel:

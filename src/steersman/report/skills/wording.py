@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from steersman.maths.statistics import Estimate
 from steersman.report.skills.faces import layers_short, layers_words, level, percent
 from steersman.report.skills.reading import read_skills, skills_of
-from steersman.report.skills.record import Choice, Contrast, Curve, Estimate, Skills
+from steersman.report.skills.record import Choice, Contrast, Curve, Skills
 from steersman.report.words import DASH, coefficient, number, plain, signed
 
 Source = Skills | Mapping[str, Any] | str | Path
