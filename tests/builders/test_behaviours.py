@@ -67,6 +67,14 @@ def test_splits_and_samples(write):
     assert drawn == behaviour_pairs(path, split=None, limit=6, seed=1) != behaviour_pairs(path, split=None, limit=6)
 
 
+@pytest.mark.parametrize("form", ["letter", "text"])
+def test_a_sample_has_as_many_of_each_answer(write, form):
+    other = {"answer_matching_behavior": " No", "answer_not_matching_behavior": " Yes"}
+    path = write(*[PLAIN | (other if i % 2 else {}) | {"id": f"q{i}"} for i in range(40)])
+    said = [pair.positive.completion for pair in behaviour_pairs(path, form=form, split=None, limit=10)]
+    assert said.count("Yes") == said.count("No") == 5
+
+
 @pytest.mark.parametrize(
     ("change", "form", "message"),
     [

@@ -159,6 +159,18 @@ def test_every_item_is_understood_by_the_task_and_swapped(name):
     assert len(tasks_named([f"behaviour={name}"], options=TaskOptions(limit=8))[0].items) == 8
 
 
+def test_a_limit_takes_as_many_of_each_word(tmp_path):
+    lines = [
+        {"question": f"Is it {i}?", "answer_matching_behavior": a, "answer_not_matching_behavior": b}
+        for i in range(20)
+        for a, b in (("Yes", "No"), ("No", "Yes"))
+    ]
+    path = tmp_path / "words.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    (task,) = tasks_named([f"behaviour={path}"], options=TaskOptions(limit=10))
+    assert Counter(item.positive.completion for item in task.items) == {"Yes": 5, "No": 5}
+
+
 def test_a_name_that_is_no_set_is_refused_with_those_that_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     listed = "agreeableness, myopia, risk-taking, sycophancy, wealth-seeking"

@@ -1,7 +1,9 @@
 """The behaviours study's rules on planted numbers: splits, eligibility, choice, scales, predictions, configuration."""
 
+import json
 import math
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,55 @@ def test_published_files_are_cut_where_the_paper_cut_them():
             pairs, _ = contrast(train, reading, "chat")
             assert len(pairs) == 500
             assert not any("Human:" in pair.positive.prompt for pair in pairs)
+
+
+# Words that match as often
+
+
+def written(path, answers):
+    """A file of questions with these matching answers, one after the other."""
+    other = {"Yes": "No", "No": "Yes", "True": "False"}
+    path.write_text(
+        "".join(
+            json.dumps(
+                {"question": f"Is it {i}?", "answer_matching_behavior": a, "answer_not_matching_behavior": other[a]}
+            )
+            + "\n"
+            for i, a in enumerate(answers)
+        ),
+        encoding="utf-8",
+    )
+    return str(path)
+
+
+def asked_of(source, train, validation, test):
+    config = read_config("behaviours")
+    how = {
+        "behaviours": {"kind": source},
+        "split": config.split.model_copy(update={"counts": (60, 20, 40)}),
+        "limits": config.limits.model_copy(update={"train": train, "validation": validation, "test": test}),
+    }
+    (found,) = behaviours_of(config.model_copy(update=how))
+    return found, [Counter(i.positive.completion for i in part) for part in (found.train, found.validation, found.test)]
+
+
+def test_a_file_that_alternates_is_not_cut_down_to_one_word(tmp_path):
+    found, counts = asked_of(written(tmp_path / "a.jsonl", ["Yes", "No"] * 60), 30, 10, 20)
+    assert counts == [{"Yes": 15, "No": 15}, {"Yes": 5, "No": 5}, {"Yes": 10, "No": 10}]
+    assert found.remarks == ()
+
+
+def test_a_surplus_of_one_word_builds_no_vector(tmp_path):
+    answers = ["Yes"] * 45 + ["No"] * 15 + ["Yes"] * 60
+    found, counts = asked_of(written(tmp_path / "a.jsonl", answers), None, 10, 20)
+    assert counts == [{"Yes": 15, "No": 15}, {"Yes": 10}, {"Yes": 20}]
+    assert found.remarks == ("kind: 30 train items are left out, so that each answer matches as often (Yes 45, No 15)",)
+
+
+def test_one_word_throughout_is_said(tmp_path):
+    found, counts = asked_of(written(tmp_path / "a.jsonl", ["True"] * 120), None, 10, 20)
+    assert counts[0] == {"True": 60}
+    assert found.remarks == ("kind: True matches every train item, so its vector is largely that word's",)
 
 
 # What vectors are fitted to

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal, get_args
 
-from steersman.builders.sampling import sampled
+from steersman.builders.sampling import balanced
 from steersman.errors import DataError, InputError
 from steersman.prompts import Example, Pair, Record, Split, built_in_sets, read_items, text_field
 
@@ -37,7 +37,8 @@ def behaviour_pairs(
             or an answer that is a word itself, without the question's last paragraph where it opens a parenthesis for
             the answer; record it with `span="completion"`, the mean over those words.
         split: only the lines of that split, where the file says splits; `None` takes all.
-        limit: so many pairs, drawn from all; `None` takes all.
+        limit: so many pairs, drawn from all, as many with each answer (letter or word) as there can be; `None` takes
+            all.
         seed: of the draw.
 
     Raises:
@@ -57,7 +58,9 @@ def behaviour_pairs(
             f"expected a JSONL file of questions or a built-in set ({', '.join(names)}), got {str(source)!r}, "
             "which is no file"
         )
-    return sampled(read_items(path, lambda record: behaviour_pair(record, form), split), limit, seed)
+    pairs = read_items(path, lambda record: behaviour_pair(record, form), split)
+    answers = [pair.positive.completion for pair in read_items(path, behaviour_pair, split)]
+    return balanced(pairs, limit, seed, answers)
 
 
 def behaviour_pair(record: Record, form: AnswerForm = "letter") -> Pair:

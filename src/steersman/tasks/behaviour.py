@@ -213,6 +213,19 @@ class BehaviourTask:
         return swaps
 
 
+def answer_kinds(items: Sequence[Pair]) -> list[tuple[str, str]]:
+    """Return for each item its matching and its other answer, where these are words that some item has the other way.
+
+    Such as Yes and No: to be drawn in equal numbers, lest a preference for one word look like the behaviour. Letters
+    are balanced as they are asked, and words that no item exchanges cannot be: both are `("", "")`.
+    """
+    answers: list[tuple[str, str]] = []
+    for read in map(_read, items):
+        answers.append(("", "") if read.options else (read.matching, read.other))
+    known = set(answers)
+    return [(one, two) if (two, one) in known else ("", "") for one, two in answers]
+
+
 def plain_prompt(asked: Asked) -> str:
     """Return the question verbatim; where it does not open a parenthesis for a listed letter, that is added."""
     if asked.question.rstrip().endswith("(") or not asked.options:

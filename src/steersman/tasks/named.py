@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
+from steersman.builders.sampling import balanced
 from steersman.errors import InputError
 from steersman.model.generate import Sampling
 from steersman.prompts import built_in_sets, split_pairs
 from steersman.samples import behaviour_items, example_items, prompt_items, question_items, text_items
-from steersman.tasks.behaviour import BehaviourTask
+from steersman.tasks.behaviour import BehaviourTask, answer_kinds
 from steersman.tasks.coherence import CoherenceTask
 from steersman.tasks.completions import CompletionTask
 from steersman.tasks.drift import DriftTask
@@ -49,7 +50,8 @@ class TaskOptions:
     """How tasks are asked; each takes what concerns it.
 
     Args:
-        limit: at most so many items of every task, spread evenly; all where `None`.
+        limit: at most so many items of every task, spread evenly, of a behaviour drawn with as many of each answer in
+            words, Yes and No, as there can be; all where `None`.
         sampling: how completions are made.
         shots: of knowledge, answered examples before a question, 0 to 5.
         form: of knowledge and behaviour, `chat` (in the model's chat template) or `plain` (as the papers ask); each
@@ -139,7 +141,10 @@ def _knowledge(name: str, source: str, how: TaskOptions) -> Task:
 
 
 def _behaviour(name: str, source: str, how: TaskOptions) -> Task:
-    return BehaviourTask(spread(behaviour_items(source), how.limit), name, how.form or "plain", how.order)
+    items = behaviour_items(source)
+    # Files that alternate between Yes and No would give one of the two at even distances.
+    items = balanced(items, how.limit, 0, answer_kinds(items))
+    return BehaviourTask(items, name, how.form or "plain", how.order)
 
 
 _MAKERS: Mapping[str, Callable[[str, str, TaskOptions], Task]] = {

@@ -1,14 +1,15 @@
 """The behaviours' items: read from built-in sets or files, and cut into train, validation and test."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from steersman.builders.sampling import balanced, sampled
 from steersman.errors import DataError, InputError
 from steersman.prompts import Example, Pair
 from steersman.samples import behaviour_items
 from steersman.studies.behaviours.config import BehavioursConfig, SplitConfig
-from steersman.tasks.behaviour import BehaviourTask, Form, Reading, chat_prompt, plain_prompt
-from steersman.tasks.named import spread
+from steersman.tasks.behaviour import BehaviourTask, Form, Reading, answer_kinds, chat_prompt, plain_prompt
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Behaviour:
         validation: chooses.
         test: reports.
         split: how the source was cut, in words.
+        remarks: what to know of its items, sentences.
     """
 
     name: str
@@ -30,10 +32,14 @@ class Behaviour:
     validation: tuple[Pair, ...]
     test: tuple[Pair, ...]
     split: str
+    remarks: tuple[str, ...] = ()
 
 
 def behaviours_of(config: BehavioursConfig) -> list[Behaviour]:
-    """Return the study's behaviours with their items, cut to the configuration's limits.
+    """Return the study's behaviours with their items, drawn down to the configuration's limits.
+
+    Items answered in words, Yes or No, are drawn so that each matches equally often: exactly so on train items, where
+    a surplus is left out and said, and as nearly as there are items elsewhere. Letters are balanced as they are asked.
 
     Raises:
         DataError: for a source that cannot be used, or holds too few items to cut.
@@ -44,12 +50,42 @@ def behaviours_of(config: BehavioursConfig) -> list[Behaviour]:
     for name, source in config.sources.items():
         parts, how = split_items(source, config.split)
         sizes = (limits.train, limits.validation, limits.test)
-        kept = [tuple(spread(part, size)) for part, size in zip(parts, sizes, strict=True)]
-        found.append(Behaviour(name, source, kept[0], kept[1], kept[2], how))
+        kept = [
+            tuple(balanced(part, size, config.seed, answer_kinds(part)))
+            for part, size in zip(parts, sizes, strict=True)
+        ]
+        train, remarks = _levelled(name, kept[0], config.seed)
+        kept[0] = train
+        found.append(Behaviour(name, source, train, kept[1], kept[2], how, remarks))
         if "text" in (config.reading, config.scoring):
             for part in kept:
                 _check_words(name, part)
     return found
+
+
+def _levelled(name: str, items: Sequence[Pair], seed: int) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+    """Return train items of which Yes matches as many as No, and what to say of that.
+
+    Every surplus item would add the vector from one word to the other, which is many times longer than a behaviour's.
+    """
+    kinds = answer_kinds(items)
+    counts = Counter(kind for kind in kinds if kind[0])
+    if not counts:
+        one_word = {each.positive.completion.strip(" ()") for each in items}
+        word = next(iter(one_word))
+        if len(items) > 1 and len(one_word) == 1 and len(word) > 1:
+            return tuple(items), (f"{name}: {word} matches every train item, so its vector is largely that word's",)
+        return tuple(items), ()
+    kept: list[Pair] = []
+    for kind in dict.fromkeys(kinds):
+        same = [item for item, each in zip(items, kinds, strict=True) if each == kind]
+        kept += sampled(same, min(counts[kind], counts[kind[1], kind[0]]) if kind[0] else None, seed)
+    chosen = {item.id for item in kept}
+    if len(items) - len(kept) < 2:  # an odd number is no news
+        return tuple(item for item in items if item.id in chosen), ()
+    told = ", ".join(f"{kind[0]} {count}" for kind, count in counts.items())
+    remark = f"{name}: {len(items) - len(kept)} train items are left out, so that each answer matches as often ({told})"
+    return tuple(item for item in items if item.id in chosen), (remark,)
 
 
 def split_items(source: str, split: SplitConfig) -> tuple[tuple[Sequence[Pair], Sequence[Pair], Sequence[Pair]], str]:

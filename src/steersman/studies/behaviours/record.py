@@ -45,7 +45,7 @@ def record_of(
         combined: all behaviours at once on validation items.
         tested: everything that is reported, the unsteered model first.
         letters: the unsteered model's outcomes by letter on test items, by behaviour.
-        notes: what was left out, in sentences.
+        notes: which combinations were left out, in sentences; remarks on the items come before them.
         panel: the test tasks.
     """
     config, layers = desk.config, layers_of(desk.config.grid.layers, desk.model.depth)
@@ -88,7 +88,7 @@ def record_of(
         "prediction": asdict(told),
         "interference": {**asdict(between), "pairs": crossed},
         "comparisons": kinds,
-        "notes": list(notes),
+        "notes": [*(remark for each in behaviours for remark in each.remarks), *notes],
         "finding": findings(config, rows, kinds, [told.sentence, between.sentence]),
     }
 
