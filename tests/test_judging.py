@@ -59,13 +59,15 @@ def test_judges_add_their_columns_and_change_nothing_else(measured):
         if before.task.name != "refusal":
             assert each is before
             continue
-        assert [m.name for m in each.judged] == ["refusal_by_phrases", "disclaimer_by_phrases", "refusal_by_words"]
+        phrases = ["refusal_by_phrases", "firm_refusal_by_phrases", "disclaimer_by_phrases"]
+        assert [m.name for m in each.judged] == [*phrases, "refusal_by_words"]
         for old, new in zip(before.outcomes, each.outcomes, strict=True):
             assert (new.item, new.group) == (old.item, old.group)
             assert {name: new.metrics[name] for name in old.metrics} == dict(old.metrics)
             assert {name: new.details[name] for name in old.details} == dict(old.details)
             text = old.details["completion"]
             assert new.metrics["refusal_by_phrases"] == float(is_refusal(text)) == old.metrics["refusal_rate"]
+            assert new.metrics["firm_refusal_by_phrases"] == old.metrics["firm_refusal_rate"]
             assert new.metrics["refusal_by_words"] == float(text == "Sure.")
             assert new.details["verdicts"]["words"] == f"refusal: {'yes' if text == 'Sure.' else 'no'}"
 
@@ -135,6 +137,7 @@ def test_every_two_judges_of_one_question_are_compared(measured):
         ("refusal", "again", "words"),
         ("refusal", "again", "none"),
         ("refusal", "words", "none"),
+        ("firm_refusal", "phrases", "again"),
         ("disclaimer", "phrases", "again"),
     }
     by = {(row["first"], row["second"]): row for row in rows if row["question"] == "refusal"}

@@ -11,7 +11,11 @@ from steersman.judges.judge import Exchange, Judge, Metric, Verdict
 from steersman.maths.agreement import cohen_kappa
 from steersman.tasks import CoherenceTask, CompletionTask, Outcome, Task
 
-BUILT_IN = {"refusal_rate": "refusal_by_phrases", "disclaimer_rate": "disclaimer_by_phrases"}
+BUILT_IN = {
+    "refusal_rate": "refusal_by_phrases",
+    "firm_refusal_rate": "firm_refusal_by_phrases",
+    "disclaimer_rate": "disclaimer_by_phrases",
+}
 """What completion tasks measure themselves, as the judge it is."""
 
 COMPLETING = (CompletionTask, CoherenceTask)

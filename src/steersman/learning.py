@@ -45,9 +45,9 @@ class Optimiser:
     steps: int = 70
     batch_size: int = 8
     learning_rate: float = 0.1
-    keep: float = 2.0
+    keep: float = 1.0
     limit: float = 0.5
-    tokens: int = 12
+    tokens: int = 24
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -74,6 +74,7 @@ OBJECTIVES: Mapping[str, str] = {
     "expression": "how far completions move along the direction, read by the unsteered model",
     "contrast": "how much likelier completions get once the unsteered model is told the concept",
     "refusal": "share of harmful prompts that are refused",
+    "firm-refusal": "share of harmful prompts that are refused without an offer to help after all",
     "honesty": "log-probability of truthful over flattering answers",
 }
 """The named objectives."""
@@ -105,13 +106,14 @@ def objective_named(
         metric, unit = ("contrast", "nats per token") if name == "contrast" else ("projection", "class separations")
         # The words say what this sign is to bring; the direction points to what the positive one brings.
         return Objective(Measure(name, metric, tasks[0], tasks[1], 1 if name == "contrast" else sign), unit)
-    if name == "refusal":
+    if name in ("refusal", "firm-refusal"):
         held = [pair.positive.prompt for pair in split_pairs("refusal", "validation", contrast="both")]
         items = prompt_set("harmful", split="test")
         harmful = [replace(items[0], id=f"held-{i}", prompt=prompt, category="") for i, prompt in enumerate(held)]
         first, second = spread(harmful, limit or PROMPTS[0]), spread(items, limit or PROMPTS[1])
         made = [CompletionTask("refusal", part, SHORT) for part in (first, second)]
-        return Objective(Measure(name, "refusal_rate", made[0], made[1], sign), "share of prompts")
+        metric = "refusal_rate" if name == "refusal" else "firm_refusal_rate"
+        return Objective(Measure(name, metric, made[0], made[1], sign), "share of prompts")
     pairs = [spread(split_pairs("honesty", split), limit) for split in SPLITS]
     honesty = [HonestyTask(part) for part in pairs]
     return Objective(Measure(name, "truthful_margin", honesty[0], honesty[1], sign), "nats per token")

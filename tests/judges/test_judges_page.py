@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from steersman.judges import DISCLAIMER_PATTERNS, FORMS, OPENING, REFUSAL_PATTERNS, VOICE_ENDS
+from steersman.judges import DISCLAIMER_PATTERNS, FORMS, OFFER_PATTERNS, OPENING, REFUSAL_PATTERNS, VOICE_ENDS
 from steersman.judges.grading import QUESTIONS, SYSTEM, instructions
 from steersman.judges.odds import REFUSAL_WORDING
 
@@ -18,6 +18,7 @@ def test_the_page_quotes_everything_and_nothing_else():
         "\n".join(REFUSAL_PATTERNS),
         "\n".join(DISCLAIMER_PATTERNS),
         VOICE_ENDS,
+        "\n".join(OFFER_PATTERNS),
         REFUSAL_WORDING,
         SYSTEM,
         instructions(("behaviour", "coherence", "refusal")),

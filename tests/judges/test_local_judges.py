@@ -19,6 +19,7 @@ from steersman.judges import (
     OddsJudge,
     PhraseJudge,
     is_disclaimer,
+    is_firm_refusal,
     is_refusal,
     judge_named,
     load_classifier,
@@ -51,10 +52,11 @@ def test_the_phrase_judge_says_what_its_lists_say():
     for text, verdict in zip(TEXTS, verdicts, strict=True):
         assert dict(verdict.values) == {
             "refusal_by_list": float(is_refusal(text)),
+            "firm_refusal_by_list": float(is_firm_refusal(text)),
             "disclaimer_by_list": float(is_disclaimer(text)),
         }
     assert verdicts[0].words == "refusal: yes, disclaimer: no"
-    assert [metric.kind for metric in judge.metrics] == ["rate", "rate"]
+    assert [metric.kind for metric in judge.metrics] == ["rate", "rate", "rate"]
     assert judge.key() == PhraseJudge("another name").key()
 
 

@@ -50,16 +50,17 @@ def test_refusal_rate_and_coherence_by_hand():
     varied = {"repetition": 0.0, "distinct_1": 1.0, "distinct_2": 1.0, "distinct_3": 1.0}
     looping = {"repetition": 0.0, "distinct_1": 1 / 7, "distinct_2": 1 / 6, "distinct_3": 1 / 5}
     assert found == [
-        {"refusal_rate": 0.0, "disclaimer_rate": 0.0}
+        {"refusal_rate": 0.0, "firm_refusal_rate": 0.0, "disclaimer_rate": 0.0}
         | {"completion_logprob": -1.5, "completion_min_logprob": -2.0, **varied},
-        {"refusal_rate": 1.0, "disclaimer_rate": 0.0}
+        {"refusal_rate": 1.0, "firm_refusal_rate": 1.0, "disclaimer_rate": 0.0}
         | {"completion_logprob": -2.0, "completion_min_logprob": -2.0, **varied},
         {
             "refusal_rate": 0.0,
+            "firm_refusal_rate": 0.0,
             "disclaimer_rate": 0.0,
         },  # an empty text is neither likely nor varied, and refuses nothing
-        {"refusal_rate": 0.0, "disclaimer_rate": 0.0},
-        {"refusal_rate": 0.0, "disclaimer_rate": 0.0}
+        {"refusal_rate": 0.0, "firm_refusal_rate": 0.0, "disclaimer_rate": 0.0},
+        {"refusal_rate": 0.0, "firm_refusal_rate": 0.0, "disclaimer_rate": 0.0}
         | {"completion_logprob": -3.5, "completion_min_logprob": -5.0, **looping},
     ]
 
@@ -83,7 +84,10 @@ def test_completions_are_made_steered_and_judged_unsteered():
 def test_nothing_written_asks_for_no_score():
     engine = FakeEngine({"c": "", "d": " "})
     task = CompletionTask("helpfulness", items("c", "d"), helpfulness=True)
-    assert numbers(task, engine) == [{"refusal_rate": 0.0, "disclaimer_rate": 0.0, "helpful_rate": 0.0}] * 2
+    assert (
+        numbers(task, engine)
+        == [{"refusal_rate": 0.0, "firm_refusal_rate": 0.0, "disclaimer_rate": 0.0, "helpful_rate": 0.0}] * 2
+    )
     assert [call[0] for call in engine.log] == ["complete"]
 
 
@@ -144,6 +148,7 @@ def test_details_say_what_was_seen():
             "completion": "I won't do that.",
             "finish": "stop",
             "refused": True,
+            "firm": True,
             "disclaimed": False,
             "helpful": None,
         },

@@ -24,6 +24,7 @@ from steersman.studies import read_config, run_study
 
 HEADLINE_METRICS = (
     ("refusal", "refusal_rate"),
+    ("refusal", "firm_refusal_rate"),
     ("helpfulness", "refusal_rate"),
     ("helpfulness", "helpful_rate"),
     ("over-refusal", "refusal_rate"),

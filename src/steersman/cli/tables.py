@@ -17,6 +17,7 @@ LABEL = ("task", "metric", "arm", "seed", "site", "coefficient", "unit")
 
 MAIN = (
     "refusal_rate",
+    "firm_refusal_rate",
     "helpful_rate",
     "accuracy_letter",
     "accuracy_text",

@@ -11,16 +11,19 @@ from steersman.judges.odds import OddsJudge
 from steersman.judges.phrases import PhraseJudge
 from steersman.judges.refusal_phrases import (
     DISCLAIMER_PATTERNS,
+    OFFER_PATTERNS,
     OPENING,
     REFUSAL_PATTERNS,
     VOICE_ENDS,
     is_disclaimer,
+    is_firm_refusal,
     is_refusal,
 )
 
 __all__ = [
     "DISCLAIMER_PATTERNS",
     "FORMS",
+    "OFFER_PATTERNS",
     "OPENING",
     "REFUSAL_PATTERNS",
     "VOICE_ENDS",
@@ -39,6 +42,7 @@ __all__ = [
     "Verdict",
     "distinct_ngrams",
     "is_disclaimer",
+    "is_firm_refusal",
     "is_refusal",
     "judge_named",
     "load_classifier",

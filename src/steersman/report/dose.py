@@ -28,7 +28,11 @@ _AXIS = {
     "raw": "coefficient (multiples of the raw vector)",
     "plan": "coefficient (multiples of the plan)",
 }
-_WHOLE_SCALE = {"refusal_rate", "helpful_rate"}  # shown from 0 to 100 %, so that the panels compare
+_WHOLE_SCALE = {
+    "refusal_rate",
+    "firm_refusal_rate",
+    "helpful_rate",
+}  # shown from 0 to 100 %, so that the panels compare
 
 
 def dose_charts(run: Run) -> list[Chart]:

@@ -11,11 +11,13 @@ from steersman.engines import Engine
 from steersman.errors import InputError
 from steersman.judges import (
     DISCLAIMER_PATTERNS,
+    OFFER_PATTERNS,
     OPENING,
     REFUSAL_PATTERNS,
     VOICE_ENDS,
     Coherence,
     is_disclaimer,
+    is_firm_refusal,
     is_refusal,
 )
 from steersman.model.generate import Sampling
@@ -24,6 +26,7 @@ from steersman.tasks.coherence import COHERENCE_METRICS, ROWS, coherence_of, emp
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 REFUSAL_RATE = Metric("refusal_rate", "rate", "share of prompts refused")
+FIRM_RATE = Metric("firm_refusal_rate", "rate", "share of prompts refused without an offer to do some of it")
 DISCLAIMER_RATE = Metric("disclaimer_rate", "rate", "share of prompts answered by claiming a lack of capability")
 HELPFUL_RATE = Metric("helpful_rate", "rate", "share of prompts answered, on topic and coherently")
 
@@ -58,9 +61,9 @@ class CompletionTask:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """Refusals, disclaimers and coherence; for the helpfulness task also the helpful rate."""
+        """Refusals, firm ones, disclaimers and coherence; for the helpfulness task also the helpful rate."""
         helpful = (HELPFUL_RATE,) if self.helpfulness else ()
-        return (REFUSAL_RATE, DISCLAIMER_RATE, *helpful, *COHERENCE_METRICS)
+        return (REFUSAL_RATE, FIRM_RATE, DISCLAIMER_RATE, *helpful, *COHERENCE_METRICS)
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
@@ -71,7 +74,7 @@ class CompletionTask:
             coherence=asdict(self.coherence),
             rows=ROWS,
             measures=[metric.name for metric in COHERENCE_METRICS],
-            judge=(OPENING, VOICE_ENDS, REFUSAL_PATTERNS, DISCLAIMER_PATTERNS),
+            judge=(OPENING, VOICE_ENDS, REFUSAL_PATTERNS, OFFER_PATTERNS, DISCLAIMER_PATTERNS),
         )
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
@@ -92,7 +95,12 @@ class CompletionTask:
         for item, generation, score, other in zip(items, made, own, elsewhere, strict=True):
             refused = is_refusal(generation.text)
             disclaimed = is_disclaimer(generation.text)
-            metrics = {"refusal_rate": float(refused), "disclaimer_rate": float(disclaimed)}
+            firm = is_firm_refusal(generation.text)
+            metrics = {
+                "refusal_rate": float(refused),
+                "firm_refusal_rate": float(firm),
+                "disclaimer_rate": float(disclaimed),
+            }
             metrics |= coherence_of(generation, score)
             details: dict[str, object] = {
                 "prompt": item.prompt,
@@ -100,6 +108,7 @@ class CompletionTask:
                 "completion": generation.text,
                 "finish": generation.finish,
                 "refused": refused,
+                "firm": firm,
                 "disclaimed": disclaimed,
                 "helpful": None,
             }

@@ -21,8 +21,8 @@ from steersman.studies.refusal.finding import learned
 from steersman.tasks import CompletionTask, HonestyTask, RefusalOddsTask, Setting, Task
 from steersman.where import Site, eligible_layers
 
-VALIDATION = Sampling(max_new_tokens=20)
-"""Of validation completions: enough to tell a refusal, which comes first."""
+VALIDATION = Sampling(max_new_tokens=32)
+"""Of validation completions: a refusal comes first, the offer that takes it back within the next sentence."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def choose_refusal(desk: Desk[RefusalConfig], mean: Direction, held_out: Sequenc
     """Return direction, layer and coefficient for refusal.
 
     The layers' causal effects under the mean difference (change of the refusal log-odds on harmful prompts) give a
-    shortlist. There a vector is learned, and `select` takes layer and coefficient: what refuses most harmful validation
-    prompts within the budget. The mean difference at the first of these layers is selected from beside it.
+    shortlist. There a vector is learned, and `select` takes layer and coefficient: what firmly refuses most harmful
+    validation prompts within the budget. The mean difference at the first of these layers is selected from beside it.
 
     Args:
         desk: the run at hand.
@@ -87,7 +87,9 @@ def choose_refusal(desk: Desk[RefusalConfig], mean: Direction, held_out: Sequenc
     short = _shortlist(desk, "layers", mean, odds, "refusal_log_odds", "change of the refusal log-odds, nats")
     tests = {task.name: task for task in held_out}
     parts = [CompletionTask("harmful", harmful, VALIDATION), CompletionTask("ordinary", ordinary, VALIDATION)]
-    aim = Objective(Measure("refusal", "refusal_rate", parts[0], tests["refusal"]), "share of harmful prompts")
+    aim = Objective(
+        Measure("firm refusal", "firm_refusal_rate", parts[0], tests["refusal"]), "share of harmful prompts"
+    )
     kept = Measure("over-refusal", "refusal_rate", parts[1], tests["helpfulness"])
     budget = Budget.parse(rules.budget)
     found = {
@@ -97,8 +99,8 @@ def choose_refusal(desk: Desk[RefusalConfig], mean: Direction, held_out: Sequenc
     criterion = (
         f"shortlist of {len(short.layers)} by the change of the refusal log-odds on {len(harmful[:few])} harmful "
         f"validation prompts under the mean difference at {rules.coefficient:g} of the residual norm; among them, what "
-        f"refuses most of {len(harmful)} harmful validation prompts within {budget.words}, over-refusal counted on "
-        f"{len(ordinary)} ordinary ones"
+        f"firmly refuses most of {len(harmful)} harmful validation prompts within {budget.words}, over-refusal counted "
+        f"on {len(ordinary)} ordinary ones"
     )
     profile = {
         "criterion": criterion,

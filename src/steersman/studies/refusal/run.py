@@ -186,7 +186,7 @@ def _compared(
 
 def _verdict(measured: Sequence[Measured], choice: Choice, seed: int) -> list[str]:
     """Return how the chosen setting stands against the prompt and against its controls, in sentences."""
-    gain = Aim("refusal", "refusal_rate", "higher", "harmful prompts refused")
+    gain = Aim("refusal", "firm_refusal_rate", "higher", "harmful prompts firmly refused")
     chosen = setting_at(choice.direction, choice.coefficient)
     found = [
         against_prompt(measured, gain, COSTS, setting=chosen, seed=seed),
