@@ -53,7 +53,7 @@ def run(
     raw: Annotated[
         str | None, typer.Option("--raw", help="Raw coefficients of the sweep, with commas between.")
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of random controls and of the bootstrap.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of draws, random controls and the bootstrap.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Instead of the study's own.")] = None,
     dtype: Annotated[str | None, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")] = None,
     device: Device = "auto",

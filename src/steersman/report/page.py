@@ -1,15 +1,13 @@
 """The run folder's report: `results.csv`, `plots/` and one self-contained `report.html`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from steersman.report.asides import agreement, breakdowns, warnings
 from steersman.report.dose import dose_charts
-from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
+from steersman.report.figures import PALETTE, save_chart
 from steersman.report.headline import headline
 from steersman.report.metrics import Metric
 from steersman.report.profile import profile_charts
@@ -17,19 +15,11 @@ from steersman.report.reading import SEARCHES, read_run, read_searches
 from steersman.report.samples import sample_completions
 from steersman.report.selection_page import write_selection
 from steersman.report.tables import Cell, cell, groups, metrics_in, settings_shown, strength, unit_of, write_csv
-from steersman.report.templating import environment
+from steersman.report.templating import drawn, environment
 from steersman.report.tradeoff import tradeoff_charts
 from steersman.report.values import Result, Run, is_at
 from steersman.report.words import ARMS, UNITS, slug
 from steersman.report.writing import write_atomically
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """A chart ready for the template: panels with their SVG."""
-
-    chart: Chart
-    panels: tuple[tuple[str, str, Markup], ...]
 
 
 @dataclass(frozen=True)
@@ -69,9 +59,9 @@ def write_report(folder: Path) -> Path:
         notes=[*run.notes, *gaps(run)],
         status=_status(run),
         overview=_overview(run),
-        tradeoffs=_drawn(tradeoffs),
-        doses=_drawn(doses),
-        profiles=_drawn(profiles),
+        tradeoffs=[drawn(chart) for chart in tradeoffs],
+        doses=[drawn(chart) for chart in doses],
+        profiles=[drawn(chart) for chart in profiles],
         searches=f"{SEARCHES}/selection.html" if searches else "",
         samples=sample_completions(run),
         groups=groups(run),
@@ -160,17 +150,6 @@ def _drawn_often(run: Run, arm: str) -> str:
 def is_at_chosen(run: Run, row: Result) -> bool:
     """Whether a row was measured at the setting the run chose."""
     return run.chosen is not None and is_at(row, run.chosen)
-
-
-def _drawn(charts: Iterable[Chart]) -> list[_Drawn]:
-    return [
-        _Drawn(
-            chart,
-            # our own drawing, in which matplotlib has escaped every text: the one place where markup passes as it is
-            tuple((panel.name, panel.description, Markup(inline_svg(panel))) for panel in chart.panels),
-        )
-        for chart in charts
-    ]
 
 
 def facts(provenance: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:

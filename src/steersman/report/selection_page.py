@@ -8,14 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from steersman.files import write_json
-from steersman.report.figures import FAINT, PALETTE, Chart, Key, Panel, inline_svg, limits, save_chart
+from steersman.report.figures import FAINT, PALETTE, Chart, Key, Panel, limits, save_chart
 from steersman.report.selection_plot import WORDS, selection_chart
 from steersman.report.selection_record import Part, Place, Profile, Search, parts_of
-from steersman.report.templating import environment
+from steersman.report.templating import Drawn, drawn, environment
 from steersman.report.words import coefficient, number, slug
 from steersman.report.writing import write_atomically
 from steersman.selection.curve import Trial
@@ -44,22 +43,14 @@ class _Table:
 
 
 @dataclass(frozen=True)
-class _Figure:
-    """A chart ready for the template: panels with their SVG."""
-
-    chart: Chart
-    panels: tuple[tuple[str, str, Markup], ...]
-
-
-@dataclass(frozen=True)
 class _Section:
     """One selection, ready for the template."""
 
     part: Part
-    figures: tuple[_Figure, ...]
+    figures: tuple[Drawn, ...]
     tables: tuple[_Table, ...]
     others: tuple[_Table, ...]
-    profile: _Figure | None
+    profile: Drawn | None
 
 
 def write_selection(folder: Path, record: Mapping[str, Any], *, title: str = "") -> Path:
@@ -86,10 +77,10 @@ def write_selection(folder: Path, record: Mapping[str, Any], *, title: str = "")
         _Section(
             part,
             # A figure with both signs stands where its first one does.
-            tuple(_drawn(charts[id(search)]) for search in part.drawn if id(search) in charts),
+            tuple(drawn(charts[id(search)]) for search in part.drawn if id(search) in charts),
             tuple(map(_table, part.drawn)),
             tuple(map(_table, part.others)),
-            None if profile is None else _drawn(profile),
+            None if profile is None else drawn(profile),
         )
         for part, profile in zip(parts, profiles, strict=True)
     ]
@@ -97,10 +88,10 @@ def write_selection(folder: Path, record: Mapping[str, Any], *, title: str = "")
         title=title or "Which layer, how strongly", sections=sections, palette=PALETTE, written=coefficient
     )  # fmt: skip
     write_json(place / "selection.json", dict(record))
-    drawn = (*charts.values(), *(profile for profile in profiles if profile is not None))
-    for chart in drawn:
+    saved = (*charts.values(), *(profile for profile in profiles if profile is not None))
+    for chart in saved:
         save_chart(chart, place)
-    _remove_others(place, {chart.name for chart in drawn})
+    _remove_others(place, {chart.name for chart in saved})
     return write_atomically(place / "selection.html", page.encode())
 
 
@@ -125,11 +116,6 @@ def _together(parts: Sequence[Part]) -> list[list[Search]]:
         groups.setdefault((*place, times[(*place, search.sign)]), []).append(search)
         times[(*place, search.sign)] += 1
     return list(groups.values())
-
-
-def _drawn(chart: Chart) -> _Figure:
-    # Our own drawing, in which matplotlib has escaped every text.
-    return _Figure(chart, tuple((p.name, p.description, Markup(inline_svg(p))) for p in chart.panels))
 
 
 def _table(search: Search) -> _Table:

@@ -1,8 +1,26 @@
-"""The templates of the pages, and what they do to a text."""
+"""The templates of the pages, and what goes into them: charts as SVG, texts without bad line breaks."""
 
 import re
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from steersman.report.figures import Chart, inline_svg
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart ready for the template: panels with their SVG."""
+
+    chart: Chart
+    panels: tuple[tuple[str, str, Markup], ...]
+
+
+def drawn(chart: Chart) -> Drawn:
+    """A chart's panels as name, description and SVG; the one place where markup passes as it is."""
+    # our own drawing, in which matplotlib has escaped every text
+    return Drawn(chart, tuple((each.name, each.description, Markup(inline_svg(each))) for each in chart.panels))
 
 
 def _tied(text: str) -> str:

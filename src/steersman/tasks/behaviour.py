@@ -219,9 +219,7 @@ def answer_kinds(items: Sequence[Pair]) -> list[tuple[str, str]]:
     Such as Yes and No: to be drawn in equal numbers, lest a preference for one word look like the behaviour. Letters
     are balanced as they are asked, and words that no item exchanges cannot be: both are `("", "")`.
     """
-    answers: list[tuple[str, str]] = []
-    for read in map(_read, items):
-        answers.append(("", "") if read.options else (read.matching, read.other))
+    answers = [("", "") if read.options else (read.matching, read.other) for read in map(_read, items)]
     known = set(answers)
     return [(one, two) if (two, one) in known else ("", "") for one, two in answers]
 

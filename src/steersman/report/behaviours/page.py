@@ -1,11 +1,8 @@
 """The report of a study of behaviours: `settings.csv`, `plots/` and one self-contained `report.html`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from steersman.errors import FileError
 from steersman.report.behaviours.bars_plot import bars_chart
@@ -26,19 +23,11 @@ from steersman.report.behaviours.tables import (
 from steersman.report.behaviours.values import Baseline, Record
 from steersman.report.behaviours.vectors_plot import energy_chart, histograms_chart, massive_words
 from steersman.report.checked import optional_object
-from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
+from steersman.report.figures import PALETTE, Chart, save_chart
 from steersman.report.page import facts
-from steersman.report.templating import environment
+from steersman.report.templating import drawn, environment
 from steersman.report.words import UNITS, coefficient, signed
 from steersman.report.writing import write_atomically
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """A chart ready for the template: panels with their SVG."""
-
-    chart: Chart
-    panels: tuple[tuple[str, str, Markup], ...]
 
 
 def write_behaviours(folder: Path) -> Path:
@@ -70,8 +59,8 @@ def write_behaviours(folder: Path) -> Path:
         lines=summary_lines(record),
         singles=single_lines(record),
         baseline=[_baseline(each) for each in record.baseline],
-        charts={name: _drawn(chart) for name, chart in charts.items()},
-        histograms=[_drawn(chart) for chart in _histograms(record)],
+        charts={name: drawn(chart) for name, chart in charts.items()},
+        histograms=[drawn(chart) for chart in _histograms(record)],
         pairs=[words for square in record.cosines for words in pairs_words(square)],
         massive=massive_words(record),
         predictions=_predictions(record),
@@ -106,11 +95,6 @@ def _charts(record: Record) -> dict[str, Chart]:
 def _histograms(record: Record) -> list[Chart]:
     readings = dict.fromkeys(vector.reading for vector in record.vectors)
     return [chart for reading in readings if (chart := histograms_chart(record, reading))]
-
-
-def _drawn(chart: Chart) -> _Drawn:
-    # Our own drawing, in which matplotlib has escaped every text.
-    return _Drawn(chart, tuple((p.name, p.description, Markup(inline_svg(p))) for p in chart.panels))
 
 
 def _notes(folder: Path, record: Record, summary: Mapping[str, Any]) -> list[str]:

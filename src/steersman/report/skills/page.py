@@ -3,16 +3,13 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from steersman.errors import FileError
 from steersman.maths.statistics import Estimate
 from steersman.report.checked import optional_object
-from steersman.report.figures import PALETTE, Chart, inline_svg, save_chart
+from steersman.report.figures import PALETTE, save_chart
 from steersman.report.page import facts
 from steersman.report.skills.curves import metric_charts
 from steersman.report.skills.faces import layers_short, level
@@ -22,21 +19,13 @@ from steersman.report.skills.record import ACCURACIES, LOSS, Curve, Skills
 from steersman.report.skills.tradeoff import test_tradeoffs, validation_tradeoffs
 from steersman.report.skills.vectors import cosine_charts, figures_chart, histogram_charts
 from steersman.report.skills.wording import HEADLINE, cells, compared, heads, outcomes, sentences
-from steersman.report.templating import environment
+from steersman.report.templating import drawn, environment
 from steersman.report.words import DASH, UNITS
 from steersman.report.writing import write_atomically
 
 _COLUMNS = ("part", "remove", "vector", "arm", "seed", "layers", "coefficient", "corpus", "metric",
             "absolute", "absolute_low", "absolute_high", "compared_as", "compared", "compared_low", "compared_high",
             "n")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """A chart ready for the template: panels with their SVG."""
-
-    chart: Chart
-    panels: tuple[tuple[str, str, Markup], ...]
 
 
 def write_skills(folder: Path) -> Path:
@@ -84,7 +73,7 @@ def write_skills(folder: Path) -> Path:
         rows=[(cells(outcome), outcome.reason) for outcome in outcomes(record)],
         comparisons=[(contrast, *compared(contrast)) for contrast in record.comparisons],
         unit=UNITS.get(record.unit, ""),
-        drawn={name: [_drawn(chart) for chart in some] for name, some in charts.items()},
+        drawn={name: [drawn(chart) for chart in some] for name, some in charts.items()},
         facts=facts(provenance),
         command=_command(provenance),
         config=_text(place / "config.yaml"),
@@ -127,11 +116,6 @@ def _lines(part: str, curve: Curve) -> list[tuple[str | int | float, ...]]:
 
 def _three(found: Estimate) -> tuple[float, float, float]:
     return found.value, found.low, found.high
-
-
-def _drawn(chart: Chart) -> _Drawn:
-    # our own drawing, in which matplotlib has escaped every text
-    return _Drawn(chart, tuple((panel.name, panel.description, Markup(inline_svg(panel))) for panel in chart.panels))
 
 
 def _notes(record: Skills, summary: Mapping[str, Any]) -> list[str]:
