@@ -294,3 +294,16 @@ def test_top_needs_a_model(steersman, inspecting):
     refused(
         steersman(*inspecting, "--top", "3"), "expected --model beside --top, whose tokens are the model's, got none"
     )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["run", "refusal", "--out", ""],
+        ["run", "refusal", "--out="],
+        ["extract", "--pairs", "refusal", "--out", " "],
+        ["generate", "Hi", "--save-plan", ""],
+    ],
+)
+def test_an_empty_place_to_write_is_not_the_folder_at_hand(command, steersman, unloaded):
+    refused(steersman(*command), "expected a path behind --(out|save-plan), got an empty one")

@@ -1,6 +1,8 @@
 """The commands. Bad input is one sentence and exit code 2; Ctrl-C is exit code 130, with finished work kept."""
 
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, cast
 
 import typer
@@ -12,6 +14,9 @@ from steersman.version import VERSION
 
 # typer brings a click of its own and names only one kind of its usage errors; the parent holds them all.
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__mro__[1])
+
+PLACES = ("--out", "--save-plan")
+"""The options that say where something is written."""
 
 app = typer.Typer(
     name="steersman",
@@ -60,6 +65,8 @@ def run(arguments: list[str]) -> int:
     Args:
         arguments: without the program's name.
     """
+    if (option := _nowhere(arguments)) is not None:
+        return _fail(2, f"expected a path behind {option}, got an empty one, which would be the folder at hand")
     try:
         result = app(arguments or ["--help"], prog_name="steersman", standalone_mode=False)
     except UsageError as error:
@@ -76,6 +83,13 @@ def run(arguments: list[str]) -> int:
     if result == 130:
         return _fail(130, "interrupted; finished work is kept, and the same command goes on from there")
     return result if isinstance(result, int) else 0
+
+
+def _nowhere(arguments: Sequence[str]) -> str | None:
+    """Return the first option that names a place to write and holds an empty one, as an unset variable leaves it."""
+    behind = [option for option, value in pairwise(arguments) if option in PLACES and not value.strip()]
+    joined = [option for option in PLACES if f"{option}=" in arguments]
+    return next(iter([*behind, *joined]), None)
 
 
 def _fail(code: int, sentence: str) -> int:
