@@ -45,7 +45,7 @@ class Optimiser:
     steps: int = 70
     batch_size: int = 8
     learning_rate: float = 0.1
-    keep: float = 1.0
+    keep: float = 2.0
     limit: float = 0.5
     tokens: int = 24
     seed: int = 0

@@ -64,7 +64,7 @@ def _finding(run: Run) -> str:
     sentence = f"At {place(chosen)} the {name} direction {_movement(run, steered, chosen)}"
     firm = run.row("refusal", "firm_refusal_rate", "steered", chosen)
     if firm is not None:
-        sentence += f" ({_rate(firm)} without an offer to help after all)"
+        sentence += f", {_rate(firm)} without an offer to help after all"
     ordinary = run.row("helpfulness", "refusal_rate", "steered", chosen)
     if ordinary is not None:
         sentence += f", while {_rate(ordinary)} of ordinary prompts were refused"

@@ -60,7 +60,7 @@ class LearningConfig(Part):
     steps: int = Field(default=70, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=0.1, gt=0)
-    keep: float = Field(default=1.0, ge=0)
+    keep: float = Field(default=2.0, ge=0)
     limit: float = Field(default=0.5, gt=0)
     tokens: int = Field(default=24, ge=1)
 
