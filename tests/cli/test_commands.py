@@ -179,9 +179,8 @@ def test_the_table_for_people_holds_the_same_numbers(steersman, commands):
     assert done.code == 0
     shown = [row for row in found["results"] if row["metric"] in MAIN and row["arm"] != "random"]
     shown += [row for row in found["results"] if row["metric"] in MAIN and row["arm"] == "random" and not row["seed"]]
-    assert (
-        len(shown) == 3 * 5
-    )  # refusals, their likelihood and fluency, five arms each: of three random directions their mean
+    # Refusals, firm ones, their likelihood and fluency, five arms each: of three random directions their mean.
+    assert len(shown) == 4 * 5
     for row in shown:
         assert f"{row['value']:.3f}" in done.out
     assert "95 % interval" in done.out
