@@ -12,7 +12,7 @@ help:
 	@echo "make test-all  the long tests on the real model as well"
 	@echo "make check     ruff, pyright, import-linter"
 	@echo "make docs      build the documentation, warnings are errors"
-	@echo "make bench     measure what steering costs, side by side"
+	@echo "make bench     time steersman beside six other tools, each in an environment of its own (an hour or two)"
 	@echo "make peers     compare directions with repeng's and steering-vectors', each in an environment of its own"
 	@echo "make parity    compare exported files' logits with llama.cpp's and transformers 4.57's, each in an environment of its own"
 	@echo "make mmlu      ask 2,000 MMLU questions, 0 and 5 shots, by steersman and by lm-evaluation-harness (hours)"
@@ -60,7 +60,7 @@ docs: $(VENV)/.docs
 	@echo docs/_build/html/index.html
 
 bench: $(VENV)/.core
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/speed/run.py --json .peers/speed.json --plot .peers/speed.png
 
 peers: $(VENV)/.core
 	$(BIN)/python benchmarks/peers/directions.py

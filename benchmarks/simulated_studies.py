@@ -28,7 +28,10 @@ from steersman.prompts import PromptItem
 from steersman.standing import Aim, against_prompt
 from steersman.summary import Report
 from steersman.tasks import Outcome, Setting
+from steersman.tasks.rows import Rows
 from steersman.where import Site
+
+Systems = str | Sequence[str | None] | None
 
 SHARED = 0.7
 """Share of the items on which a setting goes by the item's own luck, the same in all settings."""
@@ -64,13 +67,14 @@ class SimulatedEngine:
         prompts: Sequence[str],
         plans: Sequence[Plan],
         sampling: Sampling,
-        system: str | None = None,
+        system: Systems = None,
         *,
         chat: bool = True,
     ) -> list[Generation]:
-        name = _name(plans[0], system)
-        luck, _ = self._lucks(name)
-        texts = ["yes" if luck[int(prompt)] < self.effects[name].rate else "no" for prompt in prompts]
+        texts: list[str] = []
+        for prompt, name in zip(prompts, _names(plans, system), strict=True):
+            luck, _ = self._lucks(name)
+            texts.append("yes" if luck[int(prompt)] < self.effects[name].rate else "no")
         return [Generation(text, (0,), "stop") for text in texts]
 
     def score(
@@ -79,16 +83,21 @@ class SimulatedEngine:
         completions: Sequence[str],
         plans: Plan | Sequence[Plan] | None = None,
         *,
-        system: str | None = None,
-        batch_size: int = 32,
+        system: Systems = None,
+        batch_size: int | None = None,
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
+        entropy: bool = False,
+        echo: bool = False,
     ) -> list[Score]:
-        assert isinstance(plans, Plan)
-        name = _name(plans, system)
-        _, level = self._lucks(name)
-        return [Score((float(level[int(prompt)]) + self.effects[name].nats,)) for prompt in prompts]
+        assert plans is not None
+        assert not isinstance(plans, Plan)
+        scores: list[Score] = []
+        for prompt, name in zip(prompts, _names(plans, system), strict=True):
+            _, level = self._lucks(name)
+            scores.append(Score((float(level[int(prompt)]) + self.effects[name].nats,)))
+        return scores
 
     def score_options(self, *_: object, **__: object) -> list[list[Score]]:
         raise NotImplementedError
@@ -114,15 +123,20 @@ class SimulatedTask:
     def settings_key(self) -> str:
         return "simulated"
 
-    def measure(self, engine: SimulatedEngine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        items = self.items[start:stop]
+    def measure(
+        self, engine: SimulatedEngine, start: int, stop: int, settings: Sequence[Setting]
+    ) -> list[list[Outcome]]:
+        rows = Rows(settings, stop - start)
+        items = rows.flat(self.items[start:stop])
         prompts = [item.prompt for item in items]
-        answers = engine.complete(prompts, [setting.plan] * len(items), Sampling(), setting.system)
-        scores = engine.score(prompts, prompts, setting.plan, system=setting.system)
-        return [
-            Outcome(item.id, {"yes": float(answer.text == "yes"), "score": score.tokens[0]})
-            for item, answer, score in zip(items, answers, scores, strict=True)
-        ]
+        answers = engine.complete(prompts, rows.plans, Sampling(), rows.systems)
+        scores = engine.score(prompts, prompts, rows.plans, system=rows.systems)
+        return rows.cut(
+            [
+                Outcome(item.id, {"yes": float(answer.text == "yes"), "score": score.tokens[0]})
+                for item, answer, score in zip(items, answers, scores, strict=True)
+            ]
+        )
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
         return []
@@ -254,6 +268,13 @@ def discordance_of(before: float, after: float) -> float:
 
 def _name(plan: Plan, system: str | None) -> str:
     return f"{plan.digest()}|{system}"
+
+
+def _names(plans: Sequence[Plan], system: Systems) -> list[str]:
+    """Return every row's setting by name; each plan is hashed once."""
+    systems = [system] * len(plans) if system is None or isinstance(system, str) else list(system)
+    digests = {id(plan): plan.digest() for plan in {id(plan): plan for plan in plans}.values()}
+    return [f"{digests[id(plan)]}|{said}" for plan, said in zip(plans, systems, strict=True)]
 
 
 def main() -> None:

@@ -169,7 +169,9 @@ def values(model: steersman.Model, task: Task, plan: Plan, metric: str) -> list[
     setting = Setting("steered", plan)
     starts = range(0, len(task.items), ROWS)
     outcomes = [
-        each for start in starts for each in task.measure(model, start, min(start + ROWS, len(task.items)), setting)
+        each
+        for start in starts
+        for each in task.measure(model, start, min(start + ROWS, len(task.items)), [setting])[0]
     ]
     return [outcome.metrics[metric] for outcome in outcomes]
 

@@ -8,6 +8,7 @@ from steersman.model.generate import Generation, Sampling
 from steersman.model.score import Score
 from steersman.plan import Plan
 
+Systems = str | Sequence[str | None] | None
 Rate = Callable[[str, str, Plan, str | None], tuple[float, ...]]
 
 
@@ -35,19 +36,20 @@ class FakeEngine:
     texts: Mapping[str, str] | None = None
     rate: Rate = hashed
     interrupt: int | None = None
-    log: list[tuple[str, tuple[str, ...], tuple[str, ...], str | None]] = field(default_factory=list)
+    log: list[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str | None, ...]]] = field(default_factory=list)
 
     def complete(
         self,
         prompts: Sequence[str],
         plans: Sequence[Plan],
         sampling: Sampling,
-        system: str | None = None,
+        system: Systems = None,
         *,
         chat: bool = True,
     ) -> list[Generation]:
-        self._called("complete", prompts, plans, system)
-        texts = [self._say(prompt, plan, system) for prompt, plan in zip(prompts, plans, strict=True)]
+        systems = _systems(system, len(prompts))
+        self._called("complete", prompts, plans, systems)
+        texts = [self._say(*row) for row in zip(prompts, plans, systems, strict=True)]
         return [Generation(text, tuple(range(len(text))), "stop" if text else "length") for text in texts]
 
     def score(
@@ -56,8 +58,8 @@ class FakeEngine:
         completions: Sequence[str],
         plans: Plan | Sequence[Plan] | None = None,
         *,
-        system: str | None = None,
-        batch_size: int = 32,
+        system: Systems = None,
+        batch_size: int | None = None,
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
@@ -66,9 +68,10 @@ class FakeEngine:
     ) -> list[Score]:
         heads = [prompts] * len(completions) if isinstance(prompts, str) else list(prompts)
         each = _each(plans, len(heads))
-        self._called("score", heads, each, system)
-        rows = zip(heads, completions, each, strict=True)
-        return [Score(self.rate(head, text, plan, system)) for head, text, plan in rows]
+        systems = _systems(system, len(heads))
+        self._called("score", heads, each, systems)
+        rows = zip(heads, completions, each, systems, strict=True)
+        return [Score(self.rate(*row)) for row in rows]
 
     def score_options(
         self,
@@ -76,14 +79,15 @@ class FakeEngine:
         options: Sequence[Sequence[str]],
         plans: Plan | Sequence[Plan] | None = None,
         *,
-        system: str | None = None,
-        batch_size: int = 16,
+        system: Systems = None,
+        batch_size: int | None = None,
         chat: bool = True,
     ) -> list[list[Score]]:
         each = _each(plans, len(prompts))
-        self._called("score_options", prompts, each, system)
-        rows = zip(prompts, options, each, strict=True)
-        return [[Score(self.rate(head, text, plan, system)) for text in texts] for head, texts, plan in rows]
+        systems = _systems(system, len(prompts))
+        self._called("score_options", prompts, each, systems)
+        rows = zip(prompts, options, each, systems, strict=True)
+        return [[Score(self.rate(head, text, plan, said)) for text in texts] for head, texts, plan, said in rows]
 
     def _say(self, prompt: str, plan: Plan, system: str | None) -> str:
         if self.texts is not None:
@@ -92,11 +96,15 @@ class FakeEngine:
             return "I can't help with that."
         return f"An answer to {prompt}"
 
-    def _called(self, verb: str, prompts: Sequence[str], plans: Sequence[Plan], system: str | None) -> None:
+    def _called(self, verb: str, prompts: Sequence[str], plans: Sequence[Plan], systems: Sequence[str | None]) -> None:
         if self.interrupt == len(self.log):
             raise KeyboardInterrupt
-        self.log.append((verb, tuple(prompts), tuple(plan.digest() for plan in plans), system))
+        self.log.append((verb, tuple(prompts), tuple(plan.digest() for plan in plans), tuple(systems)))
 
 
 def _each(plans: Plan | Sequence[Plan] | None, count: int) -> list[Plan]:
     return [plans or Plan()] * count if isinstance(plans, Plan) or plans is None else list(plans)
+
+
+def _systems(system: Systems, count: int) -> list[str | None]:
+    return [system] * count if system is None or isinstance(system, str) else list(system)

@@ -12,6 +12,7 @@ from steersman.errors import InputError, InterventionError
 from steersman.evaluation import Measured, evaluate, summarise
 from steersman.maths.statistics import mean_interval, paired_difference, wilson
 from steersman.model.generate import Sampling
+from steersman.model.score import Score
 from steersman.prompts import Passage, PromptItem, Question
 from steersman.runs import ItemStore
 from steersman.tasks import CompletionTask, FluencyTask, KnowledgeTask, Metric, Outcome, Setting
@@ -121,14 +122,27 @@ def test_one_row_for_every_task_metric_and_setting(calm):
     assert table(report) == calm[0]
 
 
-def test_every_setting_sees_the_same_items_in_the_same_batches():
+def test_all_settings_of_a_batch_are_asked_in_one_call():
     engine = FakeEngine()
     report = evaluate(engine, TASKS, SETTINGS)
-    asked = [[call[1] for call in engine.log if call[0] == "complete" and call[3] == s.system and call[2][0] == p]
-             for s in SETTINGS for p in [s.plan.digest()]]  # fmt: skip
-    assert asked == [[tuple(item.prompt for item in PROMPTS[i : i + 3]) for i in (0, 3, 6)]] * 3
+    asked = [call for call in engine.log if call[0] == "complete"]
+    assert [call[1] for call in asked] == [tuple(p.prompt for p in PROMPTS[i : i + 3]) * 3 for i in (0, 3, 6)]
+    for prompts, (_, rows, plans, systems) in zip((3, 3, 1), asked, strict=True):
+        assert len(rows) == prompts * len(SETTINGS)
+        assert plans == tuple(each.plan.digest() for each in SETTINGS for _ in range(prompts))
+        assert systems == tuple(each.system for each in SETTINGS for _ in range(prompts))
+    # Completions are read twice, questions scored two ways, texts once.
+    assert len(engine.log) == 3 * 3 + 2 * 2 + 1
     for measured in report.measured:
         assert [outcome.item for outcome in measured.outcomes] == [item.id for item in measured.task.items]
+
+
+def test_settings_that_act_alike_are_computed_once():
+    engine, alike = FakeEngine(), replace(SETTINGS[1], site="elsewhere")
+    report = evaluate(engine, TASKS[2:], [*SETTINGS, alike])
+    assert [len(call[1]) for call in engine.log] == [3 * len(SETTINGS)]
+    assert report.measured[-1].setting == alike
+    assert report.measured[-1].outcomes == report.measured[1].outcomes
 
 
 @pytest.mark.parametrize(("tasks", "settings"), [([], SETTINGS), (TASKS, [])])
@@ -149,7 +163,7 @@ def test_notify_counts_every_item_once_also_those_found(tmp_path):
     for _ in range(2):
         counts: list[int] = []
         evaluate(FakeEngine(), TASKS, SETTINGS, store=store, notify=counts.append)
-        assert counts == [3, 3, 1, 3, 1, 3] * len(SETTINGS)
+        assert counts == [9, 9, 3, 9, 3, 9]
         assert sum(counts) == ITEMS * len(SETTINGS)
     store.close()
 
@@ -175,7 +189,7 @@ def test_interrupted_at_any_call_the_same_command_ends_in_the_same_table(tmp_pat
         assert second.log == log[len(log) - len(second.log) :]
         again = len(first.log) + len(second.log) - len(log)
         assert 0 <= again <= 2
-        assert finished in accumulate([0, *[3, 3, 1, 3, 1, 3] * len(SETTINGS)])
+        assert finished in accumulate([0, 9, 9, 3, 9, 3, 9])
 
 
 def test_killed_at_any_byte_the_same_command_ends_in_the_same_table(tmp_path, calm):
@@ -222,9 +236,10 @@ def test_a_change_redoes_only_what_it_touches(change):
     evaluate(FakeEngine(), TASKS, SETTINGS, store=store)
     before, engine = dict(store), FakeEngine()
     report = evaluate(engine, tasks, settings, store=store)
-    calls = {"complete": 1 / 3, "score": 1 / 3, "score_options": 1 / 2}  # of a batch's calls; plain texts take one
-    begun = sum(1 if call[1][0] == "" else calls[call[0]] for call in engine.log)
-    assert round(begun, 6) == wanted
+    # Settings times batches; completions are read again without a setting, questions scored two ways.
+    shares = {"complete": 2, "score_options": 1, "score": 0}
+    asked = [(2 if call[1][0] == "" else shares[call[0]], set(zip(*call[2:], strict=True))) for call in engine.log]
+    assert sum(share * len(acting) for share, acting in asked) == 2 * wanted
     assert {key: store[key] for key in before} == before
     assert table(report) == table(evaluate(FakeEngine(), tasks, settings))
 
@@ -283,18 +298,36 @@ def test_options_of_several_tokens_hold_generated_ones():
 def test_a_step_that_was_never_applied_is_said_with_its_task():
     engine = FakeEngine()
 
-    def failing(*_, **__):
-        raise InterventionError("steering was asked for at resid_post.1 (rows 0, 2) and never applied: no token")
+    def failing(prompts, options, plans, **_):
+        if rows := [str(row) for row, each in enumerate(plans) if len(each)]:
+            raise InterventionError(
+                f"steering was asked for at resid_post.1 (rows {', '.join(rows)}) and never applied: no token"
+            )
+        return [[Score((-1.0,))] * len(each) for each in options]
 
     engine.score_options = failing
     store: dict[str, Outcome] = {}
     match = (
-        "^task knowledge, unsteered arm, items 0 to 2: steering was asked for at resid_post.1 and never applied: "
+        "^task knowledge, steered arm, items 0 to 2: steering was asked for at resid_post.1 and never applied: "
         "no token; choose other tasks with --task, or another span$"
     )
     with pytest.raises(InterventionError, match=match):
         evaluate(engine, TASKS, SETTINGS, store=store)
-    assert len(store) == len(PROMPTS)  # what was finished is kept
+    assert len(store) == len(PROMPTS) * len(SETTINGS)  # what was finished is kept
+
+
+def test_an_error_that_no_setting_gives_alone_is_said_of_all():
+    engine = FakeEngine()
+
+    def failing(prompts, options, plans, **_):
+        if len(plans) > 3:
+            raise InterventionError("two steps of one batch do not go together")
+        return [[Score((-1.0,))] * len(each) for each in options]
+
+    engine.score_options = failing
+    match = "^task knowledge, one of 3 arms, items 0 to 2: two steps of one batch do not go together; choose"
+    with pytest.raises(InterventionError, match=match):
+        evaluate(engine, TASKS[1:2], SETTINGS)
 
 
 def test_tasks_and_settings_that_no_row_could_tell_apart_are_refused_before_anything_runs():

@@ -8,13 +8,14 @@ import pytest
 
 from fakes import FakeEngine
 from steersman import objectives, selecting
+from steersman.considering import SPENT
 from steersman.edits import Ablate, Add
 from steersman.errors import InputError
 from steersman.maths.statistics import Estimate
 from steersman.model.score import Score
 from steersman.objectives import Measure, Objective, cost_measures, objective_named, objective_of
 from steersman.prompts import Passage, PromptItem
-from steersman.selecting import SPENT, candidates_of, select
+from steersman.selecting import candidates_of, select
 from steersman.selection.budget import KNOWN, Budget
 from steersman.selection.curve import Curve, Pick
 from steersman.tasks import FluencyTask, Metric, Outcome, RefusalOddsTask
@@ -46,7 +47,7 @@ class Planted(FakeEngine):
         scores = super().score(prompts, completions, plans, **how)
         if not how.get("divergence"):
             return scores
-        return [Score((-1.0,), divergence=(of_plan(plans, PRICES, 2),)) for _ in scores]
+        return [Score((-1.0,), divergence=(of_plan(plan, PRICES, 2),)) for plan in plans]
 
 
 @dataclass(frozen=True)
@@ -65,18 +66,19 @@ class PlantedTask:
         del outcomes
         return []
 
-    def measure(self, engine, start, stop, setting) -> list[Outcome]:
+    def measure(self, engine, start, stop, settings) -> list[list[Outcome]]:
         del engine
-        found: list[Outcome] = []
-        for number, item in enumerate(self.items[start:stop], start):
-            self.log.append(item.id)
+        found: list[list[Outcome]] = [[] for _ in settings]
+        for setting, own in zip(settings, found, strict=True):
             value = sum(
                 SLOPES[step.site.layer]
                 * step.coefficient
                 * (1.0 if bool((HELD.units(step.site) @ step.vector / step.vector.norm() > 0.99).item()) else 0.1)
                 for step in setting.plan
             )
-            found.append(Outcome(item.id, {"effect": value * (1 + 0.01 * (number % 3)), "nothing": 0.0}))
+            for number, item in enumerate(self.items[start:stop], start):
+                self.log.append(item.id)
+                own.append(Outcome(item.id, {"effect": value * (1 + 0.01 * (number % 3)), "nothing": 0.0}))
         return found
 
 
@@ -130,6 +132,22 @@ def test_where_the_budget_binds_it_is_kept_and_nearly_spent():
     assert found.best.effect == pytest.approx(2.0 * abs(found.best.coefficient), rel=0.02)
 
 
+def test_places_take_their_steps_together_and_come_out_as_each_alone(monkeypatch):
+    widths: list[int] = []
+    measure = PlantedTask.measure
+
+    def counted(self, engine, start, stop, settings):
+        widths.append(len(settings))
+        return measure(self, engine, start, stop, settings)
+
+    monkeypatch.setattr(PlantedTask, "measure", counted)
+    together = selected(budget="kl=0.1", confirm=False)
+    # The effect at all four places in one call, the unsteered model with them.
+    assert widths == [5]
+    alone = [selected(budget="kl=0.1", confirm=False, sites=[layer]).considered[0] for layer in range(4)]
+    assert [each.plain() for each in together.considered] == [each.plain() for each in alone]
+
+
 def test_a_place_without_gain_is_dropped_and_says_so():
     (last,) = [each for each in selected().considered if each.site == Site(3)]
     assert "no gain at 0.8" in last.dropped[0]
@@ -170,7 +188,10 @@ def test_nothing_within_budget_is_an_answer_in_words(how, words):
 
 
 def test_a_measure_that_no_item_has_is_no_gain_and_no_free_cost(monkeypatch):
-    monkeypatch.setattr(PlantedTask, "measure", lambda self, *_: [Outcome(item.id, {}) for item in self.items])
+    def nothing(self, engine, start, stop, settings):
+        return [[Outcome(item.id, {}) for item in self.items[start:stop]] for _ in settings]
+
+    monkeypatch.setattr(PlantedTask, "measure", nothing)
     found = selected()
     assert found.status == "nothing within budget"
     assert "nothing was written at 0.8 that planted effect could be measured of" in found.reason
@@ -323,12 +344,12 @@ def test_every_cost_of_a_budget_is_measured_on_different_items():
 def test_expression_reads_what_was_written_along_the_direction():
     model = tiny_model("llama", chat=True)
     task = ExpressionTask(prompts("p", 3), HELD, concept="geese")
-    found = task.measure(model, 0, 3, selecting.Setting("unsteered"))
+    found = task.measure(model, 0, 3, [selecting.Setting("unsteered")])[0]
     assert {"projection", "contrast", "completion_logprob"} <= set(found[0].metrics)
     other = ExpressionTask(prompts("p", 3), direction(2, [1]), concept="geese")
     assert task.settings_key() != other.settings_key()
     with pytest.raises(InputError, match="a loaded model to read projections with, got FakeEngine"):
-        task.measure(FakeEngine(), 0, 3, selecting.Setting("unsteered"))
+        task.measure(FakeEngine(), 0, 3, [selecting.Setting("unsteered")])
 
 
 def test_a_tiny_model_is_selected_for_from_end_to_end():

@@ -158,7 +158,7 @@ def ask(
         task = replace(task, items=[task.items[i] for i in missing])
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
-            outcomes = task.measure(model, start, start + len(part), Setting("unsteered"))
+            (outcomes,) = task.measure(model, start, start + len(part), [Setting("unsteered")])
             for i, outcome in zip(part, outcomes, strict=True):
                 letters, right = outcome.details["letter_logprobs"], bool(outcome.metrics["accuracy_letter"])
                 record = {"key": keys[i], "number": numbers[i], "letters": letters, "right": right}

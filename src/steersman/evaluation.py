@@ -1,15 +1,17 @@
 """Evaluation: the same items under every setting, intervals on every number, differences paired.
 
-Work is cut into fixed batches of a task's items, so that a batch computed after an interruption is the batch that would
-have been computed without one, and the table comes out the same to the byte.
+Work is cut into fixed batches of a task's items, each handed to the engine under all settings at once: what the arms of
+a comparison have in common is computed once. A batch computed after an interruption is the batch that would have been
+computed without one, of the same items under the same settings, and the table comes out the same to the byte.
 """
 
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import asdict
+from itertools import takewhile
 
 from steersman.engines import Engine
 from steersman.errors import InputError, InterventionError
@@ -48,7 +50,8 @@ def evaluate(
         context: identity of the engine (model, revision, dtype), part of each item's content address.
         store: outcomes by content address; what it holds is not computed again, what is computed is put into it.
         seed: of the bootstrap.
-        notify: called with the number of items after each batch, also of those found in the store.
+        notify: called with the number of outcomes after each batch, items times settings, also of those found in the
+            store.
 
     Raises:
         InputError: for no task, no setting, a task without items, two tasks of one name or two settings of one label,
@@ -63,31 +66,79 @@ def evaluate(
     _check_labels(tasks, settings)
     check_spans(engine, tasks, settings)
     kept: Store = {} if store is None else store
-    measured: list[Measured] = []
-    for setting in settings:
-        for task in tasks:
-            outcomes: list[Outcome] = []
-            for part in measure(engine, task, setting, context=context, store=kept):
-                outcomes += part
-                if notify:
-                    notify(len(part))
-            measured.append(Measured(task, setting, outcomes))
-    return summarise(measured, seed=seed)
+    return summarise(measured(engine, tasks, settings, context=context, store=kept, notify=notify), seed=seed)
 
 
-def measure(engine: Engine, task: Task, setting: Setting, *, context: str, store: Store) -> Iterator[list[Outcome]]:
-    """Yield a task's outcomes under a setting, batch by batch, from the store where it holds the whole batch."""
+def measured(
+    engine: Engine,
+    tasks: Sequence[Task],
+    settings: Sequence[Setting],
+    *,
+    context: str,
+    store: Store,
+    notify: Callable[[int], None] | None = None,
+) -> list[Measured]:
+    """Return every task's outcomes under every setting, setting by setting, whatever order they were computed in.
+
+    Args:
+        engine: what runs the prompts.
+        tasks: what is measured.
+        settings: what the model is put under.
+        context: identity of the engine.
+        store: as in `evaluate`.
+        notify: as in `evaluate`.
+
+    Raises:
+        InterventionError: as `measure`.
+    """
+    found: dict[tuple[int, int], list[Outcome]] = {}
+    for column, task in enumerate(tasks):
+        for parts in measure(engine, task, settings, context=context, store=store):
+            for row, part in enumerate(parts):
+                found.setdefault((row, column), []).extend(part)
+            if notify:
+                notify(sum(map(len, parts)))
+    return [
+        Measured(task, setting, found.get((row, column), []))
+        for row, setting in enumerate(settings)
+        for column, task in enumerate(tasks)
+    ]
+
+
+def measure(
+    engine: Engine, task: Task, settings: Sequence[Setting], *, context: str, store: Store
+) -> Iterator[list[list[Outcome]]]:
+    """Yield a task's outcomes batch by batch of its items: of each, a list for every setting.
+
+    What the store lacks of a batch is computed in one call, of all settings that are not complete there, and then kept
+    item by item, each under all settings.
+
+    Args:
+        engine: what runs the prompts.
+        task: what is measured.
+        settings: at least one; those that act alike are computed once.
+        context: identity of the engine.
+        store: as in `evaluate`.
+
+    Raises:
+        InputError: for two items of one id.
+        InterventionError: when a plan was never applied, naming the task, the arm and the items.
+    """
     items = list(task.items)
-    shared = address(task, setting, context)
+    addresses = [address(task, setting, context) for setting in settings]
+    distinct = dict(reversed(list(zip(addresses, settings, strict=True))))
     for start in range(0, len(items), BATCH):
         stop = min(start + BATCH, len(items))
-        keys = [f"{shared}:{items[i].id}" for i in range(start, stop)]
-        if not all(key in store for key in keys):
-            for key, outcome in zip(keys, _measured(engine, task, start, stop, setting), strict=True):
-                # A kill can have come between a batch's lines: what is there already is kept as it is.
-                if key not in store:
-                    store[key] = outcome
-        yield [store[key] for key in keys]
+        keys = {each: [f"{each}:{items[i].id}" for i in range(start, stop)] for each in dict.fromkeys(addresses)}
+        wanted = _wanted(keys, store)
+        if wanted:
+            computed = _measured(engine, task, start, stop, [distinct[each] for each in wanted])
+            for row in range(stop - start):
+                for each, outcomes in zip(wanted, computed, strict=True):
+                    # What a run that was killed has kept of this batch stays as it is.
+                    if keys[each][row] not in store:
+                        store[keys[each][row]] = outcomes[row]
+        yield [[store[key] for key in keys[each]] for each in addresses]
 
 
 def address(task: Task, setting: Setting, context: str) -> str:
@@ -166,13 +217,57 @@ def _check_labels(tasks: Sequence[Task], settings: Sequence[Setting]) -> None:
         )
 
 
-def _measured(engine: Engine, task: Task, start: int, stop: int, setting: Setting) -> list[Outcome]:
+def _wanted(keys: Mapping[str, Sequence[str]], store: Store) -> list[str]:
+    """Return which settings of a batch are to be computed: those that were to be when it was first begun.
+
+    That is all that are not complete in the store, and where a kill came while the batch was being kept, also those
+    whose last line it let through: without them the engine would get other rows than in a run that nobody disturbed.
+    They tell themselves by their place in the store, which is that of its writing: behind the first line of a setting
+    that is partly there. A batch of one item leaves no such setting; what was kept of it last stands at the very end.
+
+    Args:
+        keys: by setting, of every item.
+        store: outcomes, oldest first.
+    """
+    missing = {each: [key for key in own if key not in store] for each, own in keys.items()}
+    absent = [each for each, own in missing.items() if own]
+    if not absent or len(absent) == len(keys):
+        return absent
+    begun = [each for each in absent if len(missing[each]) < len(keys[each])]
+    own = {key for each in keys.values() for key in each}
+    if not begun and len(own) > len(keys):
+        return absent
+    kept = list(store)
+    if begun:
+        partly = {key for each in begun for key in keys[each]}
+        behind = set(kept[next(place for place, key in enumerate(kept) if key in partly) :])
+    else:
+        behind = set(takewhile(own.__contains__, reversed(kept)))
+    return [each for each in keys if missing[each] or keys[each][-1] in behind]
+
+
+def _measured(engine: Engine, task: Task, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
     try:
-        return task.measure(engine, start, stop, setting)
+        return task.measure(engine, start, stop, settings)
     except InterventionError as error:
-        # Rows of a batch say nothing to who gave tasks; the items are those of this batch.
-        reason = re.sub(r" \(rows [\d, ]+\)", "", str(error))
-        raise InterventionError(
-            f"task {task.name}, {setting.arm} arm, items {start} to {stop - 1}: {reason}; choose other tasks with "
-            "--task, or another span"
-        ) from error
+        raise InterventionError(_words(engine, task, start, stop, settings, error)) from error
+
+
+def _words(
+    engine: Engine, task: Task, start: int, stop: int, settings: Sequence[Setting], error: InterventionError
+) -> str:
+    """Return what an error of some settings together means to who gave tasks, with the arm that it is of."""
+    arms = f"one of {len(settings)} arms" if len(settings) > 1 else f"{settings[0].arm} arm"
+    # Of the rows of all settings nobody can tell which arm's they are: each is tried by itself.
+    for setting in settings if len(settings) > 1 else ():
+        try:
+            task.measure(engine, start, stop, [setting])
+        except InterventionError as own:
+            arms, error = f"{setting.arm} arm", own
+            break
+    # Rows of a batch say nothing to who gave tasks; the items are those of this batch.
+    reason = re.sub(r" \(rows [\d, ]+\)", "", str(error))
+    return (
+        f"task {task.name}, {arms}, items {start} to {stop - 1}: {reason}; choose other tasks with --task, or another "
+        "span"
+    )

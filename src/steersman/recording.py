@@ -3,23 +3,15 @@
 However many texts there are, no more than one batch of hidden states is ever on the device.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-
-from steersman.activations import Activations, Origin
+from steersman.activations import Activations
 from steersman.errors import InputError, MismatchError
-from steersman.maths.geometry import RunningMean
-from steersman.model.encode import Side, completion_tokens, forward_arguments, pad, prompt_tokens, text_tokens
+from steersman.model.encode import Side
 from steersman.model.handle import Handle
-from steersman.model.hooks import capturing, refuse_plans_by_row
-from steersman.model.progress import Progress
 from steersman.prompts import Example, Pair, content_hash
+from steersman.reading import Notify, Reader
 from steersman.where import POINTS, Point, Site, Span, layer_at
-
-Notify = Callable[[int], None]
 
 
 def record(
@@ -30,7 +22,7 @@ def record(
     opening_tokens: int | None = None,
     layers: Sequence[int | float] | None = None,
     points: Sequence[Point] = ("resid_post",),
-    batch_size: int = 16,
+    batch_size: int | None = None,
     padding: Side = "left",
     system: str | None = None,
     notify: Notify | None = None,
@@ -45,7 +37,8 @@ def record(
         opening_tokens: keep only so many first tokens of every completion, at least 1; all where not given.
         layers: 0-based decoder blocks, negative ones from the end, floats as shares of the depth; all where not given.
         points: where in those blocks; `head` stands for every head.
-        batch_size: rows at a time; changes no result beyond rounding.
+        batch_size: rows at a time; where not given, as many of like length as fit a batch of so many tokens (see
+            `model.budget`). Changes no result beyond rounding.
         padding: `left` or `right`; changes no result beyond rounding.
         system: system prompt before every prompt.
         notify: called with the number of texts after each batch.
@@ -80,7 +73,7 @@ def record_texts(
     span: str | Span = "last",
     layers: Sequence[int | float] | None = None,
     points: Sequence[Point] = ("resid_post",),
-    batch_size: int = 16,
+    batch_size: int | None = None,
     notify: Notify | None = None,
 ) -> Activations:
     """Return the activations of two corpora whose texts do not belong together two by two; see `record`.
@@ -93,7 +86,7 @@ def record_texts(
         span: the tokens that are averaged.
         layers: as in `record`.
         points: as in `record`.
-        batch_size: rows at a time; changes no result beyond rounding.
+        batch_size: as in `record`.
         notify: called with the number of texts after each batch.
 
     Raises:
@@ -120,7 +113,7 @@ def record_models(
     span: str | Span = "last",
     layers: Sequence[int | float] | None = None,
     points: Sequence[Point] = ("resid_post",),
-    batch_size: int = 16,
+    batch_size: int | None = None,
     notify: Notify | None = None,
 ) -> Activations:
     """Return the activations of the same texts in two models, the other's as the positive side; see `record`.
@@ -135,7 +128,7 @@ def record_models(
         span: the tokens that are averaged.
         layers: as in `record`.
         points: as in `record`.
-        batch_size: rows at a time; changes no result beyond rounding.
+        batch_size: as in `record`.
         notify: called with the number of texts after each batch.
 
     Raises:
@@ -166,127 +159,6 @@ def record_models(
         readers[0].means,
         readers[0].origin(content_hash([*texts, Example(other.name, other.revision)]), len(texts)),
     )
-
-
-@dataclass
-class Reader:
-    """Reads texts in batches and hands on one average per text and site.
-
-    Args:
-        model: the model.
-        span: the tokens that are averaged.
-        sites: where.
-        batch_size: rows at a time, at least 1.
-        padding: `left` or `right`.
-        system: system prompt before every prompt.
-        opening_tokens: keep only so many first tokens of every completion.
-    """
-
-    model: Handle
-    span: Span
-    sites: list[Site]
-    batch_size: int = 16
-    padding: Side = "left"
-    system: str | None = None
-    opening_tokens: int | None = None
-    _later: dict[Site, RunningMean] = field(init=False)
-    _first: dict[Site, RunningMean] = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be read."""
-        if self.batch_size < 1:
-            raise InputError(f"expected a batch size of at least 1, got {self.batch_size}")
-        if self.opening_tokens is not None and self.opening_tokens < 1:
-            raise InputError(f"expected opening_tokens of at least 1, got {self.opening_tokens}")
-        if self.span.name == "after_instruction" and not self.model.suffix:
-            raise InputError(
-                f"expected a model with a chat template for the span after_instruction, got {self.model.name}; "
-                "take last"
-            )
-        self._later = {site: RunningMean(1) for site in self.sites}
-        self._first = {site: RunningMean(1) for site in self.sites}
-
-    @property
-    def means(self) -> dict[Site, float]:
-        """Mean L2 norm of the activations read so far, by site, over all tokens but each text's first.
-
-        A text's first token is an attention sink in many models, with a norm tens of times the others'; it counts only
-        where no text has another.
-        """
-        return {site: float((later if later.count else self._first[site]).mean) for site, later in self._later.items()}
-
-    def origin(self, data: str, n: int) -> Origin:
-        """Return where the activations come from, given the data's hash and count."""
-        model = self.model
-        return Origin(model.name, model.revision, model.template, model.width, model.depth, str(self.span), data, n)
-
-    def tokens(self, example: Example) -> tuple[list[int], list[int]]:
-        """Return an example's prompt and completion tokens; a plain text is all prompt.
-
-        Raises:
-            InputError: for a completion span without a completion.
-        """
-        if not example.prompt:
-            if self.span.name == "after_instruction":
-                raise InputError("expected prompts for the span after_instruction, got a plain text; take last or all")
-            return text_tokens(self.model, example.completion), []
-        head = prompt_tokens(self.model, example.prompt, self.system)
-        if example.completion:
-            return head, completion_tokens(self.model, example.completion)[: self.opening_tokens]
-        if self.span.name in ("completion", "generated"):
-            raise InputError(
-                f"expected pairs with completions for the span {str(self.span)!r}, got the bare prompt "
-                f"{example.prompt[:60]!r}; record with span='last'"
-            )
-        return head, []
-
-    def matrix(self, examples: Sequence[Example], notify: Notify | None = None) -> dict[Site, Tensor]:
-        """Return `{site: [n, d]}` float32 on the CPU, row i from example i."""
-        values = {site: torch.zeros(len(examples), self.model.site_width(site)) for site in self.sites}
-        # Texts of like length share a batch; the order changes what is padded, not what comes out.
-        rows = [self.tokens(example) for example in examples]
-        order = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i])))
-        for chosen, read in self.batches(rows, order, notify):
-            for site, part in read.items():
-                values[site][chosen] = part
-        return values
-
-    @torch.inference_mode()
-    def batches(
-        self, rows: Sequence[tuple[list[int], list[int]]], order: Sequence[int], notify: Notify | None = None
-    ) -> Iterator[tuple[list[int], dict[Site, Tensor]]]:
-        """Yield, batch by batch, the rows' numbers and their averages `{site: [batch, d]}`, float32, on the CPU.
-
-        Args:
-            rows: prompt and completion tokens.
-            order: in which they are read.
-            notify: called with the number of texts after each batch.
-        """
-        refuse_plans_by_row(self.model, "recording")
-        for start in range(0, len(order), self.batch_size):
-            chosen = list(order[start : start + self.batch_size])
-            texts, lengths = [rows[i][0] + rows[i][1] for i in chosen], [len(rows[i][0]) for i in chosen]
-            batch = pad(self.model, texts, lengths, self.padding)
-            read: dict[Site, Tensor] = {}
-
-            def take(site: Site, hidden: Tensor, progress: Progress, read: dict[Site, Tensor] = read) -> None:
-                assert progress.positions is not None
-                hidden = hidden.float()
-                mask = progress.mask(self.span).to(hidden.device)[..., None]
-                if not mask.any(1).all():
-                    raise InputError(f"expected a span that selects a token of every text, got {self.span}")
-                # Not a product: what stands at padding may be infinite.
-                read[site] = (hidden.masked_fill(~mask, 0).sum(1) / mask.sum(1)).cpu()
-                norms, positions = hidden.norm(dim=-1), progress.positions.to(hidden.device)
-                self._later[site].add(norms[positions > 0][:, None].cpu())
-                self._first[site].add(norms[positions == 0][:, None].cpu())
-
-            with capturing(self.model, self.sites, take, batch.prompt_lengths):
-                # The decoder alone: the language-model head's logits are not needed.
-                self.model.layout.base(**forward_arguments(self.model, batch), use_cache=False)
-            yield chosen, read
-            if notify:
-                notify(len(chosen))
 
 
 def sites_of(

@@ -11,21 +11,20 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import Any, final
 
+from steersman.considering import Place, Search
 from steersman.direction import Direction
 from steersman.edits import Add, Edit
 from steersman.errors import InputError
-from steersman.evaluation import Store, evaluate, measure
+from steersman.evaluation import Store, evaluate
 from steersman.maths.statistics import Estimate
 from steersman.model.loaded import Model
 from steersman.objectives import Measure, Objective, cost_measures, objective_named, objective_of
-from steersman.plan import Plan, edit_words
+from steersman.plan import edit_words
 from steersman.range import LONGEST, Range
 from steersman.selected import Considered, Point, Selection, nothing_within, reason_of
 from steersman.selection.budget import Budget
-from steersman.selection.chosen import CoefficientChoice
 from steersman.selection.coefficient import MOST, PROMPTS, choose_coefficient, takes_fractions
 from steersman.selection.curve import Rule
-from steersman.selection.dose import Dose, at_budget
 from steersman.selection.site import Candidate, SiteChoice, choose_site
 from steersman.summary import Report
 from steersman.tasks import Outcome, Setting, Task
@@ -36,13 +35,6 @@ SITES = 6
 
 DEPTH = (0.2, 0.8)
 """Shares of the depth between which they lie: later a direction acts on the output tokens (Arditi et al., 2024)."""
-
-DOSES = 4
-"""Coefficients of a site whose costs are measured in search of the strongest that the budget allows; where none of them
-keeps it, one more is."""
-
-SPENT = 0.7
-"""A coefficient that spends this share of the budget is near enough to the strongest that keeps it."""
 
 MULTIPLES = (0.5, 1.0, 1.5)
 """Of the recommendation, measured on the test items."""
@@ -82,77 +74,6 @@ class _Batches(MutableMapping[str, Mapping[str, Any]]):
 
     def _key(self, address: str) -> str:
         return f"search:{self.context}:{address}"
-
-
-@dataclass(frozen=True)
-class _Search:
-    """All that the search for a site's coefficient needs."""
-
-    model: Model
-    direction: Direction
-    objective: Objective
-    costs: tuple[Measure, ...]
-    budget: Budget
-    sign: int
-    span: str
-    unit: str
-    store: Store
-
-    def setting(self, site: Site, edit: Edit, coefficient: float) -> Setting:
-        """Return the steered setting of a coefficient; the unsteered one at 0."""
-        if not coefficient:
-            return Setting("unsteered")
-        plan = Plan(self.direction.at(site), edit, span=self.span, coefficient=coefficient, unit=self.unit)
-        return Setting("steered", plan, site=str(site), coefficient=coefficient, unit=self.unit)
-
-    def change(self, what: Measure, setting: Setting) -> float:
-        """Return the change of a measure on the validation items; NaN where no item has it."""
-        after, before = (self._values(what, each) for each in (setting, Setting("unsteered")))
-        moved = [after[item] - before[item] for item in after if item in before]
-        # Nothing lost of what should not fall is 0, not -0.
-        return what.scale * sum(moved) / len(moved) + 0.0 if moved else math.nan
-
-    def _values(self, what: Measure, setting: Setting) -> dict[str, float]:
-        task: Task = what.validation
-        parts = measure(self.model, task, setting, context=self.model.identity, store=self.store)
-        return {o.item: o.metrics[what.metric] for part in parts for o in part if what.metric in o.metrics}
-
-    def considered(self, edit: Edit, choice: CoefficientChoice) -> Considered:
-        """Return a site's candidate: the strongest coefficient that rule and budget allow, with effect and costs."""
-        (site,) = choice.sites
-        most = choice.recommended
-        if most is None:
-            return Considered(
-                site, choice.edit, choice, None, None, dropped=(f"{choice.pick.status}: {choice.reason}",)
-            )
-        doses: list[Dose] = []
-        size, kept = most, None
-        for turn in range(DOSES + 1):
-            if turn == DOSES and kept is not None:
-                break
-            setting = self.setting(site, edit, size)
-            costs = {each.name: self.change(each, setting) for each in self.costs}
-            doses.append(Dose(size, 0.0, costs))
-            if self.budget.within(costs) and (kept is None or abs(size) > abs(kept.coefficient)):
-                kept = doses[-1]
-                if size == most or self.budget.spent(costs) >= SPENT:
-                    break
-            where = at_budget(Candidate(site, 0.0), doses, self.budget).coefficient or 0.0
-            # Just inside of where the budget is thought to be spent: of tries on the line itself half would break it.
-            # The last try goes further in: a cost that grows more slowly than thought is come near to from above.
-            size = float(f"{(0.95 if turn + 1 < DOSES else 0.75) * where:.3g}")
-            if not size or any(size == dose.coefficient for dose in doses):
-                break
-        if kept is None:
-            gentlest = min(doses, key=lambda dose: abs(dose.coefficient))
-            broken = tuple(f"{words} at {gentlest.coefficient:g}" for words in self.budget.broken(gentlest.costs))
-            return Considered(site, choice.edit, choice, None, None, gentlest.costs, broken)
-        effect = self.change(self.objective.measure, self.setting(site, edit, kept.coefficient))
-        if math.isnan(effect):
-            words = f"nothing was written at {kept.coefficient:g} that {self.objective.name} could be measured of"
-            return Considered(site, choice.edit, choice, None, None, kept.costs, (words,))
-        dropped = () if effect > 0 else (f"no gain at {kept.coefficient:g} ({effect:+.3g} {self.objective.unit})",)
-        return Considered(site, choice.edit, choice, kept.coefficient, effect, kept.costs, dropped)
 
 
 def select(
@@ -215,13 +136,13 @@ def select(
     if sorted(each.name for each in measures) != sorted(limits.limits):
         given = ", ".join(each.name for each in measures) or "none"
         raise InputError(f"expected a measure of each cost in the budget ({', '.join(limits.limits)}), got {given}")
-    search = _Search(model, held, aim, measures, limits, sign, span, unit, kept)
+    search = Search(model, held, aim, measures, limits, span, unit, kept)
     check_tasks((aim.measure, *search.costs))
     tell = notify or (lambda *_: None)
-    considered: list[Considered] = []
     places = [(site, edit) for site in held.sites for edit in edits]
     if not places:
         raise InputError("expected at least one edit to select from, got none")
+    found: list[Place] = []
     tell("sites", 0, len(places))
     for site, edit in places:
         choice = choose_coefficient(
@@ -238,8 +159,11 @@ def select(
             most=most,
             memory=_Batches(kept, model.identity),
         )
-        considered.append(search.considered(edit, choice))
-        tell("sites", len(considered), len(places))
+        found.append(Place(site, edit, choice))
+        # The last one is finished when it is known what all of them cost.
+        tell("sites", min(len(found), len(places) - 1), len(places))
+    considered = search.considered(found)
+    tell("sites", len(places), len(places))
     chosen, ranked = _chosen(considered, limits, aim)
     if chosen is None:
         reason = nothing_within(considered, limits)
@@ -329,7 +253,7 @@ def _chosen(
 
 
 def _confirmed(
-    search: _Search, chosen: Considered, edit: Edit, seed: int, tell: Notify
+    search: Search, chosen: Considered, edit: Edit, seed: int, tell: Notify
 ) -> tuple[Report, tuple[Point, ...]]:
     """Return the test items at multiples of the choice and under a random vector, against the unsteered model."""
     assert chosen.coefficient is not None

@@ -18,11 +18,15 @@ from steersman.errors import InputError
 from steersman.model.encode import Side
 from steersman.model.handle import Handle
 from steersman.prompts import Example, Pair
-from steersman.recording import Notify, Reader, sites_of
+from steersman.reading import Notify, Reader
+from steersman.recording import sites_of
 from steersman.where import Point, Site, Span
 
 WINDOW = 16
 """Batches whose texts are held, tokenised and sorted at a time."""
+
+ROWS = 16
+"""Texts of a batch, as far as the window is concerned, where no batch size is given."""
 
 
 def record_moments(
@@ -33,7 +37,7 @@ def record_moments(
     opening_tokens: int | None = None,
     layers: Sequence[int | float] | None = None,
     points: Sequence[Point] = ("resid_post",),
-    batch_size: int = 16,
+    batch_size: int | None = None,
     padding: Side = "left",
     system: str | None = None,
     notify: Notify | None = None,
@@ -51,7 +55,7 @@ def record_moments(
         opening_tokens: keep only so many first tokens of every completion, at least 1.
         layers: 0-based decoder blocks or shares of the depth.
         points: where in those blocks.
-        batch_size: rows at a time, in whole pairs: an odd number is rounded down, and 1 is taken as 2.
+        batch_size: as in `record`, in whole pairs: an odd number is rounded down, and 1 is taken as 2.
         padding: `left` or `right`.
         system: system prompt before every prompt.
         notify: called with the number of texts after each batch.
@@ -66,15 +70,16 @@ def record_moments(
         model,
         Span.parse(span),
         sites_of(model, layers, points),
-        max(2, batch_size // 2 * 2),
+        None if batch_size is None else max(2, batch_size // 2 * 2),
         padding,
         system,
         opening_tokens,
+        together=2,
     )
     sums = _Sums(reader, paired=True, second=second)
     digest = _Digest()
     count = 0
-    for window in _windows(pairs, WINDOW * reader.batch_size // 2):
+    for window in _windows(pairs, WINDOW * (reader.batch_size or ROWS) // 2):
         rows = [reader.tokens(side) for pair in window for side in (pair.positive, pair.negative)]
         longest = [max(sum(map(len, rows[index + side])) for side in (0, 1)) for index in range(0, len(rows), 2)]
         by_length = sorted(range(len(window)), key=lambda i: longest[i])
@@ -98,7 +103,7 @@ def record_text_moments(
     span: str | Span = "last",
     layers: Sequence[int | float] | None = None,
     points: Sequence[Point] = ("resid_post",),
-    batch_size: int = 16,
+    batch_size: int | None = None,
     notify: Notify | None = None,
     second: bool = False,
 ) -> Moments:
@@ -111,7 +116,7 @@ def record_text_moments(
         span: as in `record_texts`, as are all that are not described here.
         layers: 0-based decoder blocks or shares of the depth.
         points: where in those blocks.
-        batch_size: rows at a time.
+        batch_size: as in `record`.
         notify: called with the number of texts after each batch.
         second: keep second moments: four `[d, d]` float64 matrices a site, 32 d² bytes (11 MB at d = 576, 0.5 GB at
             d = 4,096). Name the layers.
@@ -125,7 +130,7 @@ def record_text_moments(
     digest = _Digest()
     counts = [0, 0]
     for side, texts in enumerate((positive, negative)):
-        for window in _windows(texts, WINDOW * batch_size):
+        for window in _windows(texts, WINDOW * (batch_size or ROWS)):
             rows = [reader.tokens(text) for text in window]
             order = sorted(range(len(rows)), key=lambda i: sum(map(len, rows[i])))
             for chosen, read in reader.batches(rows, order, notify):
@@ -181,6 +186,6 @@ def _windows(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield window
 
 
-def _check_batch(batch_size: int) -> None:
-    if batch_size < 1:
+def _check_batch(batch_size: int | None) -> None:
+    if batch_size is not None and batch_size < 1:
         raise InputError(f"expected a batch size of at least 1, got {batch_size}")

@@ -89,7 +89,7 @@ def test_answer_filters_and_metrics_that_are_no_means(plain: Model, tmp_path: Pa
     assert [(metric.name, metric.kind) for metric in choice.metrics] == [("acc", "rate"), ("acc_norm", "rate")]
     [remark] = choice.remarks([])
     assert remark.startswith("f1: no mean over documents")
-    outcomes = writing.measure(plain, 0, 2, Setting("unsteered"))
+    outcomes = writing.measure(plain, 0, 2, [Setting("unsteered")])[0]
     assert all(set(outcome.metrics) == {"exact_match,letter", "exact_match"} for outcome in outcomes)
 
 
@@ -120,4 +120,4 @@ def test_data_that_is_not_there_is_told_in_a_sentence(tmp_path: Path) -> None:
 def test_another_engine_is_refused(local_tasks: Path) -> None:
     [task] = harness_tasks(["local_choice"], include_path=local_tasks)
     with pytest.raises(InputError, match="expected a loaded model for the task local_choice, got FakeEngine"):
-        task.measure(FakeEngine(), 0, 1, Setting("unsteered"))
+        task.measure(FakeEngine(), 0, 1, [Setting("unsteered")])

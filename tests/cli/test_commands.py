@@ -62,6 +62,15 @@ def test_version(steersman):
     assert steersman("--version") == (0, f"{VERSION}\n", "")
 
 
+def test_verbose_says_how_the_model_is_read(steersman, commands):
+    done = steersman("--verbose", *commands["generate"])
+    assert "reads rows together up to where their plans differ" in done.err
+    assert "4 rows of 2 texts in 1 passes, behind 0 shared beginnings" in done.err
+    quiet = steersman(*commands["generate"])
+    assert quiet.out == done.out
+    assert "texts in" not in quiet.err
+
+
 def test_models_lists_the_default_first(steersman, tmp_path, monkeypatch):
     monkeypatch.setenv("STEERSMAN_CACHE", str(tmp_path))
     listed = json.loads(steersman("models", "--json").out)

@@ -130,7 +130,8 @@ def test_a_mask_that_hides_positions_is_refused(llama):
         (lambda m: m.score(["a", "b"], [" c"]), "one completion per prompt, got 1 for 2"),
         (lambda m: m.score("a", [""]), "completion of at least one token"),
         (lambda m: m.score_options(["a", "b"], [[" c"]]), "options for every prompt, got 1 for 2"),
-        (lambda m: m.score_options(["a", "b"], [[" c"], [" d", " e"]]), "same number of options"),
+        (lambda m: m.score(["a", "b"], [" c", " d"], system=["be brief"]), "one for each of 2, got 1"),
+        (lambda m: m.generate("a", batch_size=0), "batch size of at least 1, got 0"),
     ],
 )
 def test_bad_calls_are_refused_in_one_sentence(llama, call, message):

@@ -50,10 +50,10 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.task, name)
 
-    def measure(self, engine, start, stop, setting):
+    def measure(self, engine, start, stop, settings):
         with self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{stop - start}\n")
-        return self.task.measure(engine, start, stop, setting)
+            file.write(f"{(stop - start) * len(settings)}\n")
+        return self.task.measure(engine, start, stop, settings)
 
 
 def work(model: Any, folder: Path) -> None:

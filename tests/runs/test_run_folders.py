@@ -36,9 +36,9 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self.task, name)
 
-    def measure(self, engine, start, stop, setting):
-        self.computed += [item.id for item in self.task.items[start:stop]]
-        return self.task.measure(engine, start, stop, setting)
+    def measure(self, engine, start, stop, settings):
+        self.computed += [item.id for item in self.task.items[start:stop]] * len(settings)
+        return self.task.measure(engine, start, stop, settings)
 
 
 def computed(store, tasks=TASKS, settings=SETTINGS, **how):

@@ -279,7 +279,7 @@ class StoppedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("stage", ["grid of greed", "test 9"])
+@pytest.mark.parametrize("stage", ["grid of greed", "test 3"])
 def test_an_interrupted_run_ends_with_the_same_bytes_and_repeats_nothing(
     stage, behaviours_study, finished, tiny_llama, tmp_path
 ):

@@ -130,11 +130,15 @@ class World:
     """A model whose accuracies fall with the coefficient, at rates that are planted for each corpus."""
 
     rates: dict[str, float]
-    asked: list[float]
+    calls: list[list[float]]
 
-    def __call__(self, setting):
-        self.asked.append(setting.coefficient)
-        return [self.one(name, setting) for name in self.rates]
+    def __call__(self, settings):
+        self.calls.append([setting.coefficient for setting in settings])
+        return [self.one(name, setting) for setting in settings for name in self.rates]
+
+    @property
+    def asked(self):
+        return [each for call in self.calls for each in call]
 
     def one(self, name, setting):
         base = np.random.default_rng(len(name)).uniform(0.4, 0.8, 20)
@@ -152,7 +156,8 @@ def planted(rates, grid=(0.1, 0.2, 0.4), *, vector="v", layers=(1,), refine=0, e
     world = World(rates, [])
     line = Line(vector, "code", layers, direction(1, layers))
     options = {"keep": "text", "metric": "top1_accuracy", "retain": retain}
-    return climb(line, world, list(rates), grid, refine=refine, extend=extend, stop=stop, **options), world
+    (curve,) = climb([line], world, list(rates), grid, refine=refine, extend=extend, stop=stop, **options)
+    return curve, world
 
 
 def test_a_curve_is_extended_until_it_passes_refined_where_it_leaps_and_stopped_where_it_may():
@@ -167,6 +172,22 @@ def test_a_curve_is_extended_until_it_passes_refined_where_it_leaps_and_stopped_
     assert leap.coefficients == [0.0, 0.01, 0.1075, 0.205, 0.4]
     _, world = planted({"text": 0.8, "code": 2.0}, stop=True)
     assert world.asked == [0.0, 0.1, 0.2]
+
+
+def test_a_grid_is_one_step_and_lines_that_stop_take_theirs_together():
+    _, world = planted({"text": 0.1, "code": 0.2}, extend=1)
+    assert world.calls == [[0.0, 0.1, 0.2, 0.4], [0.6]]
+    world, options = World({"text": 0.6, "code": 2.0}, []), {"keep": "text", "metric": "top1_accuracy", "retain": 0.9}
+    lines = [Line(name, "code", (1,), direction(1, (1,))) for name in "ab"]
+    done: list[int] = []
+    grid = (0.1, 0.2, 0.4)
+    curves = climb(lines, world, ["text", "code"], grid, refine=0, extend=1, stop=True, notify=done.append, **options)
+    assert world.calls == [[0.0, 0.1] * 2, [0.2] * 2]
+    assert done == [0, 2]
+    alone = [
+        climb([line], world, ["text", "code"], grid, refine=0, extend=1, stop=True, **options)[0] for line in lines
+    ]
+    assert [each.record(0.9) for each in curves] == [each.record(0.9) for each in alone]
 
 
 def test_planted_rates_come_out_at_the_kept_level():

@@ -51,7 +51,7 @@ class Answerer(FakeEngine):
         self.asked += [(prompt, chat) for prompt in prompts]
         return [Generation(self.says(prompt), (1,), "length") for prompt in prompts]
 
-    def score_options(self, prompts, options, plans=None, *, system=None, batch_size=16, chat=True):
+    def score_options(self, prompts, options, plans=None, *, system=None, batch_size=None, chat=True):
         self.asked += [(prompt, chat) for prompt in prompts]
         self.rate = lambda prompt, option, *_: (self.likes(prompt, option),)
         return super().score_options(prompts, options, plans, system=system, batch_size=batch_size, chat=chat)
@@ -76,7 +76,7 @@ def letter_a(prompt, option):
 @pytest.mark.parametrize("order", ["given", "alternate", "both"])
 def test_a_planted_behaviour_is_found_in_every_reading_form_and_order(form, order):
     task = BehaviourTask([lettered(i, "AB"[i % 3 == 0]) for i in range(7)], form=form, order=order)
-    outcomes = task.measure(Answerer(likes=by_words, says=said_by_words), 0, 7, STEERED)
+    outcomes = task.measure(Answerer(likes=by_words, says=said_by_words), 0, 7, [STEERED])[0]
     assert [o.metrics for o in outcomes] == [
         {
             "matching_logprob": 1.0,
@@ -95,7 +95,7 @@ def test_a_model_that_only_likes_a_letter_scores_a_half_once_letters_are_balance
     engine = Answerer(likes=letter_a, says=lambda _: "A")
 
     def score(order, metric):
-        return [o.metrics[metric] for o in BehaviourTask(items, order=order).measure(engine, 0, 10, STEERED)]
+        return [o.metrics[metric] for o in BehaviourTask(items, order=order).measure(engine, 0, 10, [STEERED])[0]]
 
     assert sum(score("given", "matching_logprob")) == 10
     assert sum(score("alternate", "matching_logprob")) == 5
@@ -110,19 +110,19 @@ def test_a_model_that_only_likes_a_letter_scores_a_half_once_letters_are_balance
 def test_the_matching_answer_is_a_in_every_other_item_whatever_the_file_says(given):
     items = [lettered(i, letter) for i, letter in enumerate(given)]
     task = BehaviourTask(items)
-    outcomes = task.measure(Answerer(likes=letter_a, says=lambda _: "A"), 0, len(items), STEERED)
+    outcomes = task.measure(Answerer(likes=letter_a, says=lambda _: "A"), 0, len(items), [STEERED])[0]
     letters = [o.details["matching"][0] for o in outcomes]
     assert letters.count("A") == (len(items) + 1) // 2
     # Which items are swapped says the outcome, and another batch cut says the same.
     assert [o.details["swapped"] for o in outcomes] == [[a != b] for a, b in zip(letters, given, strict=True)]
     engine = Answerer(likes=letter_a, says=lambda _: "A")
-    assert [o for i in range(len(items)) for o in task.measure(engine, i, i + 1, STEERED)] == outcomes
+    assert [o for i in range(len(items)) for o in task.measure(engine, i, i + 1, [STEERED])[0]] == outcomes
 
 
 def test_swapping_exchanges_the_words_and_nothing_else():
     item = lettered(1, "B", good="A", bad="B is (A) better")  # words that hold letters themselves
     engine = Answerer(likes=letter_a, says=lambda _: "A")
-    BehaviourTask([item], order="both").measure(engine, 0, 1, STEERED)
+    BehaviourTask([item], order="both").measure(engine, 0, 1, [STEERED])
     given, swapped = engine.asked[0][0], engine.asked[1][0]
     assert given == item.positive.prompt
     assert swapped == f"Human:\nQuestion 1?\n\nChoices:\n (A) A\n (B) B is (A) better{TAIL}"
@@ -130,10 +130,10 @@ def test_swapping_exchanges_the_words_and_nothing_else():
 
 def test_words_are_scored_without_letters_in_sight():
     engine = Answerer(likes=by_words, says=said_by_words)
-    BehaviourTask([lettered(1)]).measure(engine, 0, 1, STEERED)
+    BehaviourTask([lettered(1)]).measure(engine, 0, 1, [STEERED])
     assert engine.asked[-1] == ("Human:\nQuestion 1?\n\nAI:\n", False)
     engine = Answerer(likes=by_words, says=said_by_words)
-    BehaviourTask([lettered(1)], form="chat").measure(engine, 0, 1, STEERED)
+    BehaviourTask([lettered(1)], form="chat").measure(engine, 0, 1, [STEERED])
     assert engine.asked[-1] == ("Question 1?", True)
 
 
@@ -157,14 +157,14 @@ def test_a_question_that_opens_no_parenthesis_gets_one_for_its_letters():
 def test_words_answer_for_themselves():
     task = BehaviourTask([worded(i, "Yes" if i % 2 else "No") for i in range(4)])
     engine = Answerer(likes=lambda _, option: 0.0 if option == "Yes" else -1.0, says=lambda _: "Yes")
-    outcomes = task.measure(engine, 0, 4, STEERED)
+    outcomes = task.measure(engine, 0, 4, [STEERED])[0]
     for name in ("matching_logprob", "matching_token", "matching_text"):
         assert [o.metrics[name] for o in outcomes] == [0.0, 1.0, 0.0, 1.0]
 
 
 def test_letters_without_listed_options_have_no_score_in_words():
     item = pair("x", "Which?\n\nI choose (", "A", "B")
-    (outcome,) = BehaviourTask([item]).measure(Answerer(likes=letter_a, says=lambda _: "A"), 0, 1, STEERED)
+    (outcome,) = BehaviourTask([item]).measure(Answerer(likes=letter_a, says=lambda _: "A"), 0, 1, [STEERED])[0]
     assert set(outcome.metrics) == {"matching_logprob", "matching_log_odds", "matching_token", "faulty_rate"}
 
 
@@ -204,7 +204,7 @@ def test_which_word_a_token_names(text, answers, named):
 
 def test_a_token_outside_the_pair_is_faulty_and_no_match():
     task = BehaviourTask([lettered(i) for i in range(4)])
-    outcomes = task.measure(Answerer(likes=by_words, says=lambda _: " The"), 0, 4, STEERED)
+    outcomes = task.measure(Answerer(likes=by_words, says=lambda _: " The"), 0, 4, [STEERED])[0]
     assert [(o.metrics["faulty_rate"], o.metrics["matching_token"]) for o in outcomes] == [(1.0, 0.0)] * 4
     assert task.remarks(outcomes) == [
         "4 of 4 tokens said are neither answer, so matching_token tells little; read matching_logprob and matching_text"
@@ -222,7 +222,7 @@ def test_one_answer_for_more_than_95_percent_is_mode_collapse(others, flagged):
 
     task = BehaviourTask(items)
     engine = Answerer(likes=likes, says=lambda _: "A")
-    remarks = [r for r in task.remarks(task.measure(engine, 0, 40, STEERED)) if "by log-probability" in r]
+    remarks = [r for r in task.remarks(task.measure(engine, 0, 40, [STEERED])[0]) if "by log-probability" in r]
     expected = (
         f"mode collapse by log-probability: A is the answer {40 - others} of 40 times ({100 - 2.5 * others:.0f} %), so "
         "the matching score only tells how often A matches (the matching answer is A 20 of 40 times)"
@@ -232,7 +232,7 @@ def test_one_answer_for_more_than_95_percent_is_mode_collapse(others, flagged):
 
 def test_a_draw_matches_nothing_names_nothing_and_is_told():
     task = BehaviourTask([lettered(i) for i in range(3)])
-    outcomes = task.measure(Answerer(likes=lambda *_: -1.0, says=said_by_words), 0, 3, STEERED)
+    outcomes = task.measure(Answerer(likes=lambda *_: -1.0, says=said_by_words), 0, 3, [STEERED])[0]
     assert [(o.metrics["matching_logprob"], o.details["likelier"]) for o in outcomes] == [(0.0, [""])] * 3
     (remark,) = task.remarks(outcomes)
     assert remark.startswith(
@@ -243,11 +243,11 @@ def test_a_draw_matches_nothing_names_nothing_and_is_told():
 def test_collapse_is_told_for_letters_tokens_and_words_apart():
     engine = Answerer(likes=by_words, says=lambda _: "B")
     task = BehaviourTask([lettered(i) for i in range(10)])
-    (remark,) = task.remarks(task.measure(engine, 0, 10, STEERED))
+    (remark,) = task.remarks(task.measure(engine, 0, 10, [STEERED])[0])
     assert remark.startswith("mode collapse by the token said: B is the answer 10 of 10 times (100 %)")
     words = BehaviourTask([worded(i, "Yes" if i % 2 else "No") for i in range(10)])
     engine = Answerer(likes=lambda _, option: 0.0 if option == "No" else -1.0, says=lambda _: "No")
-    remarks = words.remarks(words.measure(engine, 0, 10, STEERED))
+    remarks = words.remarks(words.measure(engine, 0, 10, [STEERED])[0])
     assert [remark.split(":")[0] for remark in remarks] == [
         "mode collapse by log-probability",
         "mode collapse by the token said",
@@ -261,7 +261,7 @@ def test_scores_equal_the_engines_own_and_the_token_is_the_likeliest(form):
     """On a real forward pass, where the tokenizer cuts characters: log-odds from plain scores, the token from ranks."""
     model, chat = tiny_model("llama", chat=True), form == "chat"
     items = [lettered(i) for i in range(4)]
-    outcomes = BehaviourTask(items, form=form, order="given").measure(model, 0, 4, STEERED)
+    outcomes = BehaviourTask(items, form=form, order="given").measure(model, 0, 4, [STEERED])[0]
     for item, outcome in zip(items, outcomes, strict=True):
         prompt = chat_prompt(_read(item)) if chat else item.positive.prompt
         a, b = (
@@ -316,7 +316,10 @@ def test_the_key_holds_form_and_order():
 
 def test_the_empty_plan_is_the_plain_model():
     model, task = tiny_model("gpt2"), BehaviourTask([lettered(i) for i in range(3)])
-    assert task.measure(model, 0, 3, Setting("steered", Plan())) == task.measure(model, 0, 3, Setting("unsteered"))
+    assert (
+        task.measure(model, 0, 3, [Setting("steered", Plan())])[0]
+        == task.measure(model, 0, 3, [Setting("unsteered")])[0]
+    )
 
 
 @pytest.mark.skipif(
@@ -355,7 +358,7 @@ def test_one_reading_costs_its_own_passes_and_says_the_same():
     def measured(**how):
         engine = Answerer(likes=by_words, says=lambda _: "A")
         task = BehaviourTask(items, **how)
-        outcomes = task.measure(engine, 0, len(items), STEERED)
+        outcomes = task.measure(engine, 0, len(items), [STEERED])[0]
         task.remarks(outcomes)
         assert {name for o in outcomes for name in o.metrics} <= {metric.name for metric in task.metrics}
         return outcomes, engine.asked, [metric.name for metric in task.metrics]
@@ -373,9 +376,7 @@ def test_one_reading_costs_its_own_passes_and_says_the_same():
 
 def test_addresses_of_both_readings_stay_and_those_of_one_are_their_own():
     both = BehaviourTask([lettered(1)])
-    assert (
-        both.settings_key() == '{"form": "plain", "order": "alternate", "rows": 16, "task": "behaviour", "version": 1}'
-    )
+    assert both.settings_key() == '{"form": "plain", "order": "alternate", "task": "behaviour", "version": 2}'
     assert BehaviourTask([lettered(1)], readings=("text", "letter")).settings_key() == both.settings_key()
     keys = {BehaviourTask([lettered(1)], readings=(each,)).settings_key() for each in ("letter", "text")}
     assert len(keys | {both.settings_key()}) == 3

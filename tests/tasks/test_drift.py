@@ -21,7 +21,7 @@ ITEMS = [Passage(f"text-{i}", text) for i, text in enumerate(TEXTS)]
 def test_the_unsteered_arm_has_no_drift_to_the_bit(family):
     model = tiny_model(family)
     for setting in (Setting("unsteered"), Setting("steered", plan(1).scaled(0.0))):
-        outcomes = DriftTask(ITEMS).measure(model, 0, 3, setting)
+        outcomes = DriftTask(ITEMS).measure(model, 0, 3, [setting])[0]
         assert [outcome.metrics for outcome in outcomes] == [{"drift": 0.0, "drift_max": 0.0}] * 3
 
 
@@ -38,7 +38,7 @@ def plain_divergences(model, text, what):
 def test_it_is_the_divergence_of_whole_distributions_per_token(family):
     model, what = tiny_model(family), plan(2, [1, 3], coefficient=0.5)
     task = DriftTask(ITEMS)
-    outcomes = task.measure(model, 0, 3, Setting("steered", what))
+    outcomes = task.measure(model, 0, 3, [Setting("steered", what)])[0]
     every = []
     for text, outcome in zip(TEXTS, outcomes, strict=True):
         expected = plain_divergences(model, text, what)
@@ -51,7 +51,7 @@ def test_it_is_the_divergence_of_whole_distributions_per_token(family):
 
 def test_only_the_first_tokens_count():
     model, what = tiny_model("llama"), plan(2)
-    (outcome,) = DriftTask(ITEMS[2:], tokens=5).measure(model, 0, 1, Setting("steered", what))
+    (outcome,) = DriftTask(ITEMS[2:], tokens=5).measure(model, 0, 1, [Setting("steered", what)])[0]
     expected = plain_divergences(model, TEXTS[2], what)[:5]
     assert outcome.metrics["drift"] == pytest.approx(expected.mean().item(), rel=1e-4)
 
@@ -59,7 +59,7 @@ def test_only_the_first_tokens_count():
 def test_stronger_steering_drifts_further():
     model = tiny_model("llama")
     found = [
-        DriftTask(ITEMS).measure(model, 0, 1, Setting("steered", plan(1, coefficient=c)))[0].metrics["drift"]
+        DriftTask(ITEMS).measure(model, 0, 1, [Setting("steered", plan(1, coefficient=c))])[0][0].metrics["drift"]
         for c in (0.1, 0.5, 2.0)
     ]
     assert 0 < found[0] < found[1] < found[2]
@@ -68,7 +68,7 @@ def test_stronger_steering_drifts_further():
 @pytest.mark.parametrize("what", [Plan(), plan(1).scaled(0.0)], ids=["empty", "coefficient 0"])
 def test_a_prompt_alone_gives_no_number_rather_than_nought(what):
     task, engine = DriftTask(ITEMS), FakeEngine()
-    outcomes = task.measure(engine, 0, 3, Setting("prompt", what, system="Refuse."))
+    outcomes = task.measure(engine, 0, 3, [Setting("prompt", what, system="Refuse.")])[0]
     assert engine.log == []
     assert [outcome.metrics for outcome in outcomes] == [{}] * 3
     assert task.remarks(outcomes) == [
@@ -79,7 +79,7 @@ def test_a_prompt_alone_gives_no_number_rather_than_nought(what):
 def test_beside_a_prompt_the_reference_is_behind_the_same_prompt():
     model, what, system = tiny_model("llama"), plan(1), "Be kind."
     task = DriftTask(ITEMS)
-    outcomes = task.measure(model, 0, 3, Setting("prompt+steered", what, system=system))
+    outcomes = task.measure(model, 0, 3, [Setting("prompt+steered", what, system=system)])[0]
     scores = model.score("", list(TEXTS), what, system=system, divergence=True)
     assert [o.metrics["drift"] for o in outcomes] == pytest.approx(
         [sum(s.divergence) / len(s.divergence) for s in scores]
@@ -87,12 +87,12 @@ def test_beside_a_prompt_the_reference_is_behind_the_same_prompt():
     assert task.remarks(outcomes) == [
         "drift is taken to the unsteered model behind the same system prompt, and leaves out what the prompt does"
     ]
-    assert task.remarks(task.measure(model, 0, 3, Setting("steered", what))) == []
+    assert task.remarks(task.measure(model, 0, 3, [Setting("steered", what)])[0]) == []
 
 
 def test_an_engine_without_divergences_is_refused():
     with pytest.raises(InputError, match=r"an engine that tells divergences, got one that tells none"):
-        DriftTask(ITEMS).measure(FakeEngine(), 0, 1, Setting("steered", plan(1)))
+        DriftTask(ITEMS).measure(FakeEngine(), 0, 1, [Setting("steered", plan(1))])
 
 
 def test_one_token_is_too_few():
@@ -102,3 +102,26 @@ def test_one_token_is_too_few():
 
 def test_the_key_holds_the_cut():
     assert DriftTask(ITEMS).settings_key() != DriftTask(ITEMS, tokens=64).settings_key()
+
+
+def test_beside_others_a_prompt_alone_is_left_out_of_the_call():
+    model, what = tiny_model("llama"), plan(1)
+    settings = [
+        Setting("unsteered"),
+        Setting("prompt", system="Be kind."),
+        Setting("steered", what),
+        Setting("prompt", Plan(), system="Refuse."),
+    ]
+    read: list[int] = []
+
+    class Counting:
+        def score(self, prompts, completions, *rest, **how):
+            read.append(len(completions))
+            return model.score(prompts, completions, *rest, **how)
+
+    found = DriftTask(ITEMS).measure(Counting(), 0, 3, settings)
+    assert read == [6]
+    for setting, outcomes in zip(settings, found, strict=True):
+        for together, alone in zip(outcomes, DriftTask(ITEMS).measure(model, 0, 3, [setting])[0], strict=True):
+            assert together.metrics == pytest.approx(alone.metrics, abs=1e-6)
+            assert together.details == alone.details

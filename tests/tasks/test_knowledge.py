@@ -39,7 +39,7 @@ EXAMPLES = [
 class Recorder(FakeEngine):
     """Also notes whether prompts were to be wrapped in a chat template."""
 
-    def score_options(self, prompts, options, plans=None, *, system=None, batch_size=16, chat=True):
+    def score_options(self, prompts, options, plans=None, *, system=None, batch_size=None, chat=True):
         self.asked = [
             *getattr(self, "asked", []),
             *((prompt, tuple(row), chat) for prompt, row in zip(prompts, options, strict=True)),
@@ -48,7 +48,7 @@ class Recorder(FakeEngine):
 
 
 def measured(task, engine=None, setting=STEERED):
-    return task.measure(engine or FakeEngine(), 0, len(task.items), setting)
+    return task.measure(engine or FakeEngine(), 0, len(task.items), [setting])[0]
 
 
 def knowledge_table(asked, letters, texts):
@@ -216,12 +216,12 @@ def test_only_what_is_chosen_is_scored(scoring):
     assert found.metrics == {name: measured(both)[0].metrics[name]}
 
 
-def test_questions_with_unlike_numbers_of_choices_are_asked_apart():
+def test_questions_with_unlike_numbers_of_choices_are_asked_together():
     asked = [question(1, 0), question(2, 1, ("yes", "no")), question(3, 9, tuple(f"choice {i}" for i in range(10)))]
     task, engine = KnowledgeTask(asked), FakeEngine()
-    mixed = task.measure(engine, 0, 3, STEERED)
-    assert [len(call[1]) for call in engine.log] == [1] * 6
-    assert mixed == [task.measure(FakeEngine(), i, i + 1, STEERED)[0] for i in range(3)]
+    mixed = task.measure(engine, 0, 3, [STEERED])[0]
+    assert [len(call[1]) for call in engine.log] == [3] * 2
+    assert mixed == [task.measure(FakeEngine(), i, i + 1, [STEERED])[0][0] for i in range(3)]
 
 
 @pytest.mark.parametrize("form", ["chat", "plain"])
@@ -233,9 +233,9 @@ def test_neighbours_change_no_outcome_of_a_model(form, shots):
         for i in range(5)
     ]
     task = KnowledgeTask(items, form=form, shots=shots, examples=EXAMPLES)
-    together = task.measure(model, 0, 5, Setting("steered", plan(1)))
+    together = task.measure(model, 0, 5, [Setting("steered", plan(1))])[0]
     for i, outcome in enumerate(together):
-        (alone,) = task.measure(model, i, i + 1, Setting("steered", plan(1)))
+        (alone,) = task.measure(model, i, i + 1, [Setting("steered", plan(1))])[0]
         assert alone.item == outcome.item
         for way in ("letter_logprobs", "text_logprobs"):
             assert alone.details[way] == pytest.approx(outcome.details[way], abs=1e-4)
@@ -367,5 +367,5 @@ def test_values_that_mean_nothing_are_refused(options, message):
 def test_the_plan_and_the_system_prompt_reach_every_pass():
     engine = FakeEngine()
     measured(KnowledgeTask([question(1, 0)]), engine)
-    assert [call[2:] for call in engine.log] == [((STEERED.plan.digest(),), "Be kind.")] * 2
+    assert [call[2:] for call in engine.log] == [((STEERED.plan.digest(),), ("Be kind.",))] * 2
     assert STEERED.plan.digest() != Plan().digest()

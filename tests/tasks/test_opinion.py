@@ -24,7 +24,7 @@ def measured(neutral, wrong, right):
     for prompt, margin in zip(opinion_prompts(item()), (neutral, wrong, right), strict=True):
         table[prompt, "Ice"] = (-5.0 + margin,)
         table[prompt, "Steam"] = (-2.0, -8.0)  # of two tokens: per token -5
-    (outcome,) = OpinionTask([item()]).measure(FakeEngine(rate=by_table(table)), 0, 1, STEERED)
+    (outcome,) = OpinionTask([item()]).measure(FakeEngine(rate=by_table(table)), 0, 1, [STEERED])[0]
     return outcome
 
 
@@ -74,17 +74,17 @@ def test_the_wording_hangs_on_the_id_and_is_spread():
 
 def test_every_prompt_is_asked_under_the_setting():
     engine = FakeEngine()
-    OpinionTask([item(0), item(1)]).measure(engine, 0, 2, STEERED)
+    OpinionTask([item(0), item(1)]).measure(engine, 0, 2, [STEERED])
     asked = [opinion_prompts(item(number)) for number in (0, 1)]
-    assert [call[1] for call in engine.log] == [tuple(prompts[i] for prompts in asked) for i in range(3)]
-    assert all((set(call[2]), call[3]) == ({STEERED.plan.digest()}, "Be kind.") for call in engine.log)
+    assert [call[1] for call in engine.log] == [tuple(prompt for prompts in asked for prompt in prompts)]
+    assert all((set(call[2]), set(call[3])) == ({STEERED.plan.digest()}, {"Be kind."}) for call in engine.log)
 
 
 def test_batches_and_a_real_model_change_no_outcome_beyond_rounding():
     model, task = tiny_model("llama", chat=True), OpinionTask([item(number) for number in range(5)])
-    whole = task.measure(model, 0, 5, STEERED)
+    whole = task.measure(model, 0, 5, [STEERED])[0]
     for i, outcome in enumerate(whole):
-        (alone,) = task.measure(model, i, i + 1, STEERED)
+        (alone,) = task.measure(model, i, i + 1, [STEERED])[0]
         assert alone.metrics["opinion_shift"] == pytest.approx(outcome.metrics["opinion_shift"], abs=1e-4)
 
 

@@ -29,7 +29,7 @@ class Ranking(FakeEngine):
     """Scores each character as a token: its id, as rank its place in the text, a log-probability of minus its id."""
 
     def score(self, prompts, completions, plans=None, **asked):
-        self.log.append(("score", tuple(completions), bool(asked.get("ranks")), asked["batch_size"]))
+        self.log.append(("score", tuple(completions), bool(asked.get("ranks"))))
         return [
             Score(tuple(-float(ord(c)) for c in text), tuple(map(ord, text)), tuple(range(len(text))))
             for text in completions
@@ -37,7 +37,7 @@ class Ranking(FakeEngine):
 
 
 def test_accuracies_and_cross_entropy_by_hand():
-    (outcome,) = SkillTask(passages("abcdefghijklmnop")).measure(Ranking(), 0, 1, PLAIN)
+    (outcome,) = SkillTask(passages("abcdefghijklmnop")).measure(Ranking(), 0, 1, [PLAIN])[0]
     assert outcome.metrics == {
         "top1_accuracy": 1 / 16,
         "top10_accuracy": 10 / 16,
@@ -48,16 +48,16 @@ def test_accuracies_and_cross_entropy_by_hand():
 
 def test_a_text_is_cut_to_its_first_tokens():
     engine = Ranking()
-    (outcome,) = SkillTask(passages("abcdefghij" * 10), tokens=4).measure(engine, 0, 1, PLAIN)
+    (outcome,) = SkillTask(passages("abcdefghij" * 10), tokens=4).measure(engine, 0, 1, [PLAIN])[0]
     assert outcome.metrics["cross_entropy"] == sum(map(ord, "abcd")) / 4
     assert outcome.metrics["top10_accuracy"] == 1.0
-    assert engine.log == [("score", (("abcdefghij" * 10)[: 4 * CHARACTERS],), True, 8)]
+    assert engine.log == [("score", (("abcdefghij" * 10)[: 4 * CHARACTERS],), True)]
 
 
 def test_the_filter_leaves_out_exactly_the_most_frequent_tokens_of_the_whole_corpus():
     task = SkillTask(passages("aab", "abc", "zzzz"), leave_out=2)
     assert frequent_tokens(Ranking(), task.items, task.tokens, 2) == {ord("z"), ord("a")}
-    first, second, third = task.measure(Ranking(), 0, 3, PLAIN)
+    first, second, third = task.measure(Ranking(), 0, 3, [PLAIN])[0]
     assert first.metrics["cross_entropy"] == ord("b")
     assert first.metrics["top1_accuracy"] == 0.0  # "b" stands third; the first "a" no longer counts
     assert second.metrics["cross_entropy"] == (ord("b") + ord("c")) / 2
@@ -81,8 +81,8 @@ def test_frequency_is_counted_over_scored_tokens_only():
 
 def test_batches_change_no_outcome():
     task = SkillTask(passages("aab", "abc", "zzzz", "bcd"), leave_out=1)
-    whole = task.measure(Ranking(), 0, 4, PLAIN)
-    assert [o for i in range(4) for o in task.measure(Ranking(), i, i + 1, PLAIN)] == whole
+    whole = task.measure(Ranking(), 0, 4, [PLAIN])[0]
+    assert [o for i in range(4) for o in task.measure(Ranking(), i, i + 1, [PLAIN])[0]] == whole
 
 
 def plain_reading(model, text, tokens, left_out, steered=None):
@@ -106,7 +106,7 @@ def test_it_equals_the_models_logits_read_plainly(family, leave_out):
     counts = Counter(i for text in TEXTS for i in text_tokens(model, text)[1:21])
     left_out = sorted(counts, key=lambda i: (-counts[i], i))[:leave_out]
     assert frequent_tokens(model, task.items, 20, leave_out) == set(left_out)
-    for text, outcome in zip(TEXTS, task.measure(model, 0, 3, PLAIN), strict=True):
+    for text, outcome in zip(TEXTS, task.measure(model, 0, 3, [PLAIN])[0], strict=True):
         expected = plain_reading(model, text, 20, left_out)
         assert list(outcome.metrics.values()) == pytest.approx(expected, abs=1e-5)
         ids = text_tokens(model, text)[1:21]
@@ -119,16 +119,16 @@ def test_it_equals_the_models_logits_read_plainly(family, leave_out):
 def test_steering_reaches_the_texts_and_an_empty_plan_does_not_change_them():
     model = tiny_model("llama")
     task = SkillTask(passages(*TEXTS))
-    plain = task.measure(model, 0, 3, PLAIN)
-    assert task.measure(model, 0, 3, Setting("steered", Plan())) == plain
-    steered = task.measure(model, 0, 3, Setting("steered", plan(1)))
+    plain = task.measure(model, 0, 3, [PLAIN])[0]
+    assert task.measure(model, 0, 3, [Setting("steered", Plan())])[0] == plain
+    steered = task.measure(model, 0, 3, [Setting("steered", plan(1))])[0]
     assert all(a.metrics["cross_entropy"] != b.metrics["cross_entropy"] for a, b in zip(plain, steered, strict=True))
 
 
 def test_the_corpus_as_one_text_weighs_every_token_alike():
     model = tiny_model("llama")
     task = SkillTask(passages(*TEXTS))
-    outcomes = task.measure(model, 0, 3, PLAIN)
+    outcomes = task.measure(model, 0, 3, [PLAIN])[0]
     scores = model.score("", list(TEXTS))
     every = [value for score in scores for value in score.tokens]
     assert token_weighted(outcomes, "cross_entropy") == pytest.approx(-sum(every) / len(every), abs=1e-5)
@@ -142,7 +142,7 @@ def test_nothing_counted_has_no_weighted_mean():
 def test_an_engine_that_tells_no_ids_cannot_filter():
     task = SkillTask(passages("ab"), leave_out=1)
     with pytest.raises(InputError, match=r"tells the ids of scored tokens to leave out frequent ones"):
-        task.measure(FakeEngine(), 0, 1, PLAIN)
+        task.measure(FakeEngine(), 0, 1, [PLAIN])
 
 
 @pytest.mark.parametrize(

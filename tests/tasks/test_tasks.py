@@ -34,7 +34,8 @@ def items(*prompts: str) -> list[PromptItem]:
 
 def numbers(task, engine, setting=STEERED, start=0, stop=None):
     return [
-        outcome.metrics for outcome in task.measure(engine, start, len(task.items) if stop is None else stop, setting)
+        outcome.metrics
+        for outcome in task.measure(engine, start, len(task.items) if stop is None else stop, [setting])[0]
     ]
 
 
@@ -67,7 +68,7 @@ def test_refusal_rate_and_coherence_by_hand():
 
 def test_empty_completions_are_remarked_on():
     task, engine = CompletionTask("refusal", items(*TEXTS)), FakeEngine(TEXTS)
-    outcomes = task.measure(engine, 0, 5, STEERED)
+    outcomes = task.measure(engine, 0, 5, [STEERED])[0]
     (remark,) = task.remarks(outcomes)
     assert remark == "2 of 5 completions are empty, and no measure of coherence counts them"
     assert task.remarks(outcomes[:2]) == []
@@ -75,10 +76,10 @@ def test_empty_completions_are_remarked_on():
 
 def test_completions_are_made_steered_and_judged_unsteered():
     engine = FakeEngine({"a": "x y z"})
-    CompletionTask("refusal", items("a")).measure(engine, 0, 1, STEERED)
+    CompletionTask("refusal", items("a")).measure(engine, 0, 1, [STEERED])
     made, judged = engine.log
-    assert made == ("complete", ("a",), (STEERED.plan.digest(),), "Be kind.")
-    assert judged == ("score", ("a",), (Plan().digest(),), None)
+    assert made == ("complete", ("a",), (STEERED.plan.digest(),), ("Be kind.",))
+    assert judged == ("score", ("a",), (Plan().digest(),), (None,))
 
 
 def test_nothing_written_asks_for_no_score():
@@ -116,7 +117,7 @@ def test_the_foil_is_the_next_prompt_of_the_whole_list_also_at_the_edges():
     foils = []
     for start, stop in ((0, 3), (3, 6), (6, 7)):
         engine = FakeEngine()
-        task.measure(engine, start, stop, STEERED)
+        task.measure(engine, start, stop, [STEERED])
         own, foil = (call for call in engine.log if call[0] == "score")
         assert own[1] == tuple(prompts[start:stop])
         foils += foil[1]
@@ -125,8 +126,8 @@ def test_the_foil_is_the_next_prompt_of_the_whole_list_also_at_the_edges():
 
 def test_batches_change_no_outcome():
     task = CompletionTask("helpfulness", items(*(f"p{i}" for i in range(7))), helpfulness=True)
-    whole = task.measure(FakeEngine(), 0, 7, STEERED)
-    parts = [o for start in range(0, 7, 2) for o in task.measure(FakeEngine(), start, min(start + 2, 7), STEERED)]
+    whole = task.measure(FakeEngine(), 0, 7, [STEERED])[0]
+    parts = [o for start in range(0, 7, 2) for o in task.measure(FakeEngine(), start, min(start + 2, 7), [STEERED])[0]]
     assert parts == whole
     assert len({outcome.metrics["completion_logprob"] for outcome in whole}) > 1
 
@@ -138,8 +139,8 @@ def test_a_single_prompt_has_no_foil():
 
 def test_details_say_what_was_seen():
     (outcome,) = CompletionTask("over-refusal", items("a")).measure(
-        FakeEngine({"a": "I won't do that."}), 0, 1, STEERED
-    )
+        FakeEngine({"a": "I won't do that."}), 0, 1, [STEERED]
+    )[0]
     assert (outcome.item, outcome.details) == (
         "item-0",
         {
@@ -169,7 +170,7 @@ def test_cross_entropy_is_the_mean_surprise_under_steering():
     texts = [Passage("a", "First."), Passage("b", "Second.")]
     engine = FakeEngine(rate=by_table({("", "First."): (-1.0, -2.0, -6.0), ("", "Second."): (-0.5,)}))
     assert numbers(FluencyTask(texts), engine) == [{"cross_entropy": 3.0}, {"cross_entropy": 0.5}]
-    assert engine.log == [("score", ("", ""), (STEERED.plan.digest(),) * 2, "Be kind.")]
+    assert engine.log == [("score", ("", ""), (STEERED.plan.digest(),) * 2, ("Be kind.",) * 2)]
 
 
 def test_truthful_is_likelier_per_token():
@@ -226,18 +227,45 @@ TASKS = [
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_a_task_names_its_metrics_and_keeps_the_order_of_its_items(task):
-    found = task.measure(FakeEngine(), 0, 2, STEERED)
+    found = task.measure(FakeEngine(), 0, 2, [STEERED])[0]
     assert [outcome.item for outcome in found] == [item.id for item in task.items]
     assert all(set(outcome.metrics) == {metric.name for metric in task.metrics} for outcome in found)
-    assert task.measure(FakeEngine(), 1, 2, STEERED) == found[1:]
+    assert task.measure(FakeEngine(), 1, 2, [STEERED])[0] == found[1:]
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 def test_the_setting_reaches_the_engine(task):
     engine = FakeEngine()
-    task.measure(engine, 0, 2, STEERED)
+    task.measure(engine, 0, 2, [STEERED])
     first = engine.log[0]
-    assert (set(first[2]), first[3]) == ({STEERED.plan.digest()}, "Be kind.")
+    assert (set(first[2]), set(first[3])) == ({STEERED.plan.digest()}, {"Be kind."})
+
+
+SEVERAL = [Setting("unsteered"), STEERED, Setting("prompt", system="Be kind."), Setting("steered", plan(2))]
+
+
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_several_settings_are_asked_in_one_call_and_come_out_as_each_alone(task):
+    engine, single = FakeEngine(), FakeEngine()
+    together = task.measure(engine, 0, 2, SEVERAL)
+    assert together == [task.measure(FakeEngine(), 0, 2, [each])[0] for each in SEVERAL]
+    # As many calls as for one, each with the rows of all, setting by setting.
+    task.measure(single, 0, 2, [STEERED])
+    assert [call[0] for call in engine.log] == [call[0] for call in single.log]
+    for many, one in zip(engine.log, single.log, strict=True):
+        assert many[1] == one[1] * len(SEVERAL)
+    width = len(single.log[0][1])
+    assert engine.log[0][2] == tuple(each.plan.digest() for each in SEVERAL for _ in range(width))
+    assert engine.log[0][3] == tuple(each.system for each in SEVERAL for _ in range(width))
+
+
+def test_an_engine_that_gives_too_few_answers_is_told_so():
+    class Short(FakeEngine):
+        def score(self, *args, **how):
+            return super().score(*args, **how)[1:]
+
+    with pytest.raises(InputError, match=r"expected 4 answers of the engine, one per row, got 3"):
+        TASKS[3].measure(Short(), 0, 2, SEVERAL[:2])
 
 
 def test_everything_that_decides_an_outcome_is_in_the_key():

@@ -95,14 +95,19 @@ class HarnessTask:
             f"{names}: no mean over documents, so not among the rows; run the harness with --model steersman for it"
         ]
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per document of `items[start:stop]`.
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per document of `items[start:stop]` by setting.
+
+        The harness's own model stands under one plan: setting after setting is measured.
 
         Raises:
             InputError: for an engine that is no loaded model, whose tokenizer the harness's rules need.
         """
         if not isinstance(engine, Model):
             raise InputError(f"expected a loaded model for the task {self.name}, got {type(engine).__name__}")
+        return [self._measured(engine, start, stop, setting) for setting in settings]
+
+    def _measured(self, engine: Model, start: int, stop: int, setting: Setting) -> list[Outcome]:
         lm = SteersmanLM(engine, setting.plan, batch_size=self.batch_size)
         chosen = [
             [replace(each, resps=[], filtered_resps={}) for each in document]

@@ -1,5 +1,6 @@
 """The commands. Bad input is one sentence and exit code 2; Ctrl-C is exit code 130, with finished work kept."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -35,10 +36,29 @@ def print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def tell_more(wanted: bool) -> None:
+    """Say on stderr what the library notes as it works, where it was asked for."""
+    if wanted:
+        logger = logging.getLogger("steersman")
+        logger.setLevel(logging.INFO)
+        logger.addHandler(_Said())
+
+
+class _Said(logging.Handler):
+    """Says every note as the command line says everything that is no result."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one note."""
+        say(f"{record.name.rpartition('.')[2]}: {record.getMessage()}")
+
+
 @app.callback()
 def top(
     version: Annotated[
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", callback=tell_more, help="Say on stderr how the model is read: what is shared.")
     ] = False,
 ) -> None:
     """Find, apply, choose, prove and use steering directions in language models."""
@@ -79,10 +99,19 @@ def run(arguments: list[str]) -> int:
         return _fail(2, f"{error.filename or 'the output'}: {error.strerror or error}")
     except (KeyboardInterrupt, typer.Abort):
         result = 130
+    finally:
+        _tell_no_more()
     # typer itself makes 130 of a KeyboardInterrupt.
     if result == 130:
         return _fail(130, "interrupted; finished work is kept, and the same command goes on from there")
     return result if isinstance(result, int) else 0
+
+
+def _tell_no_more() -> None:
+    logger = logging.getLogger("steersman")
+    for handler in [handler for handler in logger.handlers if isinstance(handler, _Said)]:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
 
 
 def _nowhere(arguments: Sequence[str]) -> str | None:

@@ -9,18 +9,22 @@ from steersman.plan import Plan
 
 
 class Engine(Protocol):
-    """Completes and scores prompts, every row under a plan of its own, rows independent."""
+    """Completes and scores prompts, every row under a plan of its own, rows independent.
+
+    A call takes any number of rows: where no batch size is given, an engine forms its own batches, and it may compute
+    once what rows have in common. A system prompt is one for all rows, or one per row.
+    """
 
     def complete(
         self,
         prompts: Sequence[str],
         plans: Sequence[Plan],
         sampling: Sampling,
-        system: str | None = None,
+        system: str | Sequence[str | None] | None = None,
         *,
         chat: bool = True,
     ) -> list[Generation]:
-        """Return one generation per prompt, as one batch."""
+        """Return one generation per prompt, in their order."""
         ...
 
     def score(
@@ -29,8 +33,8 @@ class Engine(Protocol):
         completions: Sequence[str],
         plans: Plan | Sequence[Plan] | None = None,
         *,
-        system: str | None = None,
-        batch_size: int = 32,
+        system: str | Sequence[str | None] | None = None,
+        batch_size: int | None = None,
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
@@ -46,9 +50,9 @@ class Engine(Protocol):
         options: Sequence[Sequence[str]],
         plans: Plan | Sequence[Plan] | None = None,
         *,
-        system: str | None = None,
-        batch_size: int = 16,
+        system: str | Sequence[str | None] | None = None,
+        batch_size: int | None = None,
         chat: bool = True,
     ) -> list[list[Score]]:
-        """Return the scores of several completions of every prompt."""
+        """Return the scores of several completions of every prompt, as many for each as it likes."""
         ...

@@ -11,6 +11,8 @@ from steersman.errors import InputError
 from steersman.model.handle import Handle
 
 Side = Literal["left", "right"]
+Systems = str | Sequence[str | None] | None
+"""A system prompt for all rows, or one for each; `None` for none."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,19 @@ class Batch:
     def positions(self) -> Tensor:
         """`[batch, seq]` absolute positions, 0 at padding (where nothing looks)."""
         return (self.mask.cumsum(1) - 1).clamp(min=0)
+
+
+def each_system(system: Systems, count: int) -> list[str | None]:
+    """Return the system prompt of each of so many rows.
+
+    Raises:
+        InputError: for another number of system prompts than rows.
+    """
+    if system is None or isinstance(system, str):
+        return [system] * count
+    if len(system) != count:
+        raise InputError(f"expected one system prompt for all rows or one for each of {count}, got {len(system)}")
+    return list(system)
 
 
 def prompt_tokens(model: Handle, prompt: str, system: str | None = None, *, chat: bool = True) -> list[int]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,10 +15,11 @@ from transformers import (
 )
 
 from steersman.errors import InputError
-from steersman.model.encode import Batch, forward_arguments, pad, prompt_tokens
+from steersman.model.arranging import Rows, arrange
+from steersman.model.encode import Systems, each_system, prompt_tokens
 from steersman.model.handle import Handle
-from steersman.model.hooks import editing, excuse_row, select_rows
-from steersman.model.layout import cache_of
+from steersman.model.hooks import editing
+from steersman.model.writing import Writer
 from steersman.plan import Plan
 
 
@@ -72,30 +73,35 @@ class Generation:
 
 
 @torch.inference_mode()
-def generate_batch(
+def generate_texts(
     model: Handle,
     prompts: Sequence[str],
     plans: Sequence[Plan],
     sampling: Sampling,
-    system: str | None = None,
+    system: Systems = None,
     *,
     chat: bool = True,
+    most: int | None = None,
+    notify: Callable[[int], None] | None = None,
 ) -> list[Generation]:
-    """Return one completion per prompt, all in one batch.
+    """Return one completion per prompt; prompts that have something in common are read together.
 
     Args:
         model: the model.
         prompts: at least one.
         plans: one per prompt.
         sampling: how tokens are chosen.
-        system: system prompt for all.
+        system: system prompt for all, or one for each.
         chat: wrap prompts in the model's chat template, where it has one.
+        most: rows under way at most; as many as fit where not given.
+        notify: called with the number of rows that have come to their end.
 
     Raises:
         InterventionError: when a plan was never applied.
     """
-    rows = [prompt_tokens(model, prompt, system, chat=chat) for prompt in prompts]
-    return generate_tokens(model, rows, plans, sampling, keys=prompts)
+    systems = each_system(system, len(prompts))
+    rows = [prompt_tokens(model, prompt, own, chat=chat) for prompt, own in zip(prompts, systems, strict=True)]
+    return generate_tokens(model, rows, plans, sampling, keys=prompts, most=most, notify=notify)
 
 
 @torch.inference_mode()
@@ -107,8 +113,10 @@ def generate_tokens(
     *,
     keys: Sequence[str],
     ended: Callable[[Sequence[int]], bool] | None = None,
+    most: int | None = None,
+    notify: Callable[[int], None] | None = None,
 ) -> list[Generation]:
-    """Return one completion per prompt that is given as tokens, all in one batch.
+    """Return one completion per prompt that is given as tokens.
 
     Args:
         model: the model.
@@ -117,57 +125,26 @@ def generate_tokens(
         sampling: how tokens are chosen.
         keys: one per prompt; rows with the same key draw the same.
         ended: told a completion's tokens after each one, says whether it ends there, as at a stop sequence.
+        most: rows under way at most; as many as fit where not given.
+        notify: called with the number of rows that have come to their end.
 
     Raises:
         InterventionError: when a plan was never applied.
     """
-    batch = pad(model, rows, [len(row) for row in rows])
-    written: list[list[int]] = [[] for _ in rows]
-    finish: list[Literal["stop", "length"]] = ["length"] * len(rows)
-    alive = list(range(len(rows)))
     draws = [_generator(sampling.seed, key) for key in keys]
     processors = _processors(sampling)
-    with editing(model, plans, batch.prompt_lengths) as active:
-        output = model.hf(**forward_arguments(model, batch, keep=1), use_cache=True)
-        history, mask = _without_padding(batch), batch.mask
-        while True:
-            chosen = _choose(output.logits[:, -1].float(), history, processors, sampling, [draws[row] for row in alive])
-            staying: list[int] = []
-            for index, (row, token) in enumerate(zip(alive, chosen.tolist(), strict=True)):
-                if token in model.stop_tokens:
-                    finish[row] = "stop"
-                    if not written[row]:
-                        excuse_row(model, row)
-                    continue
-                written[row].append(token)
-                if ended is not None and ended(written[row]):
-                    finish[row] = "stop"
-                    if len(written[row]) == 1:
-                        excuse_row(model, row)
-                elif len(written[row]) < sampling.max_new_tokens:
-                    staying.append(index)
-            if not staying:
-                break
-            cache = cache_of(output)
-            if len(staying) < len(alive):
-                index = torch.tensor(staying)
-                select_rows(model, index)
-                cache.reorder_cache(index.to(model.device))
-                history, mask, chosen = history[staying], mask[staying], chosen[staying]
-                alive = [alive[i] for i in staying]
-            history = torch.cat([history, chosen[:, None]], 1)
-            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
-            output = model.hf(**_next_arguments(model, chosen, mask, cache), use_cache=True)
-    texts = [model.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in written]
+
+    def choose(logits: Tensor, tokens: list[list[int]], numbers: list[int]) -> list[int]:
+        return _choose(logits, tokens, processors, sampling, [draws[row] for row in numbers]).tolist()
+
+    prompts = Rows(rows, [len(row) for row in rows], plans)
+    # As they are outside the context that edits them, where nothing is under way yet.
+    groups = arrange(model, prompts, most)
+    with editing(model, plans, torch.tensor(prompts.prompts)) as active:
+        written = Writer(model, prompts, choose, sampling.max_new_tokens, ended, most, notify).write(groups)
+    texts = [model.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in written.tokens]
     gates = [active.fired_in(row, plan) for row, plan in enumerate(plans)]
-    return [Generation(*each) for each in zip(texts, map(tuple, written), finish, gates, strict=True)]
-
-
-def _next_arguments(model: Handle, chosen: Tensor, mask: Tensor, cache: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"input_ids": chosen[:, None], "attention_mask": mask, "past_key_values": cache}
-    if "position_ids" in model.accepts:
-        arguments["position_ids"] = mask.sum(1, keepdim=True) - 1
-    return arguments
+    return [Generation(*each) for each in zip(texts, map(tuple, written.tokens), written.finish, gates, strict=True)]
 
 
 def _processors(sampling: Sampling) -> LogitsProcessorList:
@@ -183,9 +160,13 @@ def _processors(sampling: Sampling) -> LogitsProcessorList:
 
 
 def _choose(
-    logits: Tensor, history: Tensor, processors: LogitsProcessorList, sampling: Sampling, draws: list[torch.Generator]
+    logits: Tensor,
+    tokens: list[list[int]],
+    processors: LogitsProcessorList,
+    sampling: Sampling,
+    draws: list[torch.Generator],
 ) -> Tensor:
-    scores = processors(history, logits)  # type: ignore[arg-type]
+    scores = processors(_history(tokens, logits.device), logits) if processors else logits  # type: ignore[arg-type]
     if sampling.temperature == 0:
         return scores.argmax(-1)
     probabilities = scores.softmax(-1).cpu()
@@ -193,9 +174,10 @@ def _choose(
     return torch.cat(picks).to(logits.device)
 
 
-def _without_padding(batch: Batch) -> Tensor:
+def _history(tokens: list[list[int]], device: torch.device) -> Tensor:
     # A repetition penalty must not see padding (often the stop token): each row's last token stands in for it.
-    return torch.where(batch.mask.bool(), batch.tokens, batch.tokens[:, -1:])
+    longest = max(map(len, tokens))
+    return torch.tensor([[row[-1]] * (longest - len(row)) + row for row in tokens], device=device)
 
 
 def _generator(seed: int, prompt: str) -> torch.Generator:

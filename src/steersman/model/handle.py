@@ -1,5 +1,6 @@
 """A loaded model with all that steering needs to know of it."""
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,10 +11,14 @@ from typing import Any
 import torch
 
 from steersman.errors import InputError, MismatchError
-from steersman.model.layout import Layout, accepted, reads_on
+from steersman.model.forking import Forking, try_out
+from steersman.model.head import Head, find_head
+from steersman.model.layout import Layout, accepted, reads_on, skips_padding
 from steersman.model.parts import Part, Place, discover_parts, place_of
 from steersman.plan import Plan
 from steersman.where import Site
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +78,38 @@ class Handle:
         """Whether several tokens behind a cache are read as they are in one pass; some state-space layers are not."""
         with self.at_rest():
             return reads_on(self.hf)
+
+    @cached_property
+    def forking(self) -> Forking:
+        """Whether rows that differ in their plans alone can share the blocks below, found when first asked for."""
+        with self.at_rest():
+            found = try_out(self.hf, self.layout, self.accepts)
+        if found.reason:
+            logger.info("%s reads every row by itself: %s", self.name, found.reason)
+        elif not found.cached:
+            logger.info(
+                "%s reads every row by itself where it keeps a cache: a forked one came out differently", self.name
+            )
+        else:
+            logger.info("%s reads rows together up to where their plans differ", self.name)
+        return found
+
+    @cached_property
+    def head(self) -> Head | None:
+        """The language-model head by itself; `None` where logits come from the model's own forward alone."""
+        with self.at_rest():
+            return find_head(self.hf, self.layout, self.accepts)
+
+    def find_out(self) -> None:
+        """Find out, where it is not known yet, what decides how rows are read; best before any context is entered."""
+        for name in ("reads_on", "skips_padding", "forking", "head"):
+            getattr(self, name)
+
+    @cached_property
+    def skips_padding(self) -> bool:
+        """Whether padding within a text counts for nothing, and not as distance."""
+        with self.at_rest():
+            return skips_padding(self.hf)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

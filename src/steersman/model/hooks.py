@@ -92,12 +92,6 @@ def capturing(
         yield active
 
 
-def select_rows(model: Handle, index: Tensor) -> None:
-    """Tell every context under way that row i of the next forward pass is row `index[i]` of the last."""
-    for active in around(model):
-        active.select(index)
-
-
 def start_rows(model: Handle, index: Tensor) -> None:
     """Tell every context under way that row i of the next forward pass is row `index[i]` of the batch as given."""
     for active in around(model):
@@ -147,6 +141,7 @@ def _enter(stack: ExitStack, model: Handle, active: Editing, prompt_lengths: Ten
             progress = each.progress
             stack.callback(_restore, progress, progress.first_lengths, progress.told, progress.index)
             progress.first_lengths, progress.told, progress.index = prompt_lengths.cpu(), True, None
+            progress.turn += 1
     if hooked:  # without hooks, what is compiled may run compiled
         stack.enter_context(uncompiled())
         stack.callback(model.layout.base.register_forward_pre_hook(before, with_kwargs=True).remove)

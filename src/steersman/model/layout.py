@@ -204,6 +204,34 @@ def reads_on(model: Any) -> bool:
 
 
 @torch.no_grad()
+def skips_padding(model: Any) -> bool:
+    """Return whether padding between a beginning and what follows it changes nothing; to some attention it is distance.
+
+    Windows and chunks of attention count positions, padding or not: models with one are taken to mind it.
+    """
+    config = model.config.get_text_config(decoder=True) if hasattr(model.config, "get_text_config") else model.config
+    kinds = set(getattr(config, "layer_types", None) or ())
+    limited = getattr(config, "sliding_window", None) or getattr(config, "attention_chunk_size", None)
+    if kinds - {"full_attention"} if kinds else limited:
+        return False
+    if "position_ids" not in accepted(model):
+        return False
+    tokens = torch.tensor([[0, 1, 2, 0, 0, 3, 4, 5]], device=probe_device(model))
+    mask = torch.tensor([[1, 1, 1, 0, 0, 1, 1, 1]], device=tokens.device)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    close = mask.bool()[0]
+    apart = model(input_ids=tokens, attention_mask=mask, position_ids=positions, use_cache=False).logits[:, close]
+    together = model(
+        input_ids=tokens[:, close],
+        attention_mask=mask[:, close],
+        position_ids=positions[:, close],
+        use_cache=False,
+    ).logits
+    slack = max(1e-3, min(100 * torch.finfo(together.dtype).eps, 0.05)) * float(together.abs().max())
+    return float((apart - together).abs().max()) <= slack
+
+
+@torch.no_grad()
 def verify(model: Any, layout: Layout) -> None:
     """Return when an edit at the middle block moves the logits and no token sees a later one; changes nothing.
 

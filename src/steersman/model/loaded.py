@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from steersman.errors import InputError
-from steersman.model.generate import Generation, Sampling, generate_batch
+from steersman.model.arranging import IN_ORDER
+from steersman.model.encode import Systems
+from steersman.model.generate import Generation, Sampling, generate_texts
 from steersman.model.handle import Handle
-from steersman.model.hooks import refuse_plans_by_row
-from steersman.model.score import Reading, Score, score_batch, score_options_batch
+from steersman.model.hooks import around, refuse_plans_by_row
+from steersman.model.options import score_options
+from steersman.model.score import Reading, Score, score_texts
 from steersman.plan import Plan
 
 Plans = Plan | Sequence[Plan] | None
@@ -25,8 +28,8 @@ class Model(Handle):
         top_p: float = 1.0,
         repetition_penalty: float = 1.0,
         seed: int = 0,
-        system: str | None = None,
-        batch_size: int = 32,
+        system: Systems = None,
+        batch_size: int | None = None,
         notify: Callable[[int], None] | None = None,
     ) -> list[str]:
         """Return one completion per row, greedy unless a temperature is given.
@@ -39,34 +42,32 @@ class Model(Handle):
             top_p: share of probability that is drawn from.
             repetition_penalty: 1 is none.
             seed: of every row's own generator.
-            system: system prompt of all rows.
-            batch_size: rows at a time, at least 1; changes no result beyond rounding.
-            notify: called with the number of rows after each batch.
+            system: system prompt of all rows, or one for each.
+            batch_size: rows under way at most, at least 1; as many as fit where not given. It changes no result beyond
+                rounding.
+            notify: called with the number of rows that have come to their end.
 
         Raises:
             InputError: for counts that do not match or values out of range.
             InterventionError: when a plan was never applied.
         """
         sampling = Sampling(max_new_tokens, temperature, top_p, repetition_penalty, seed)
-        texts: list[str] = []
         rows, row_plans = _rows(prompts, plans)
-        for part in _parts(self, "generate", len(rows), batch_size):
-            texts += [g.text for g in self.complete(rows[part], row_plans[part], sampling, system)]
-            if notify:
-                notify(part.stop - part.start)
-        return texts
+        most = _most(self, "generate", len(rows), batch_size)
+        made = generate_texts(self, rows, row_plans, sampling, system, most=most, notify=notify)
+        return [each.text for each in made]
 
     def complete(
         self,
         prompts: Sequence[str],
         plans: Sequence[Plan],
         sampling: Sampling,
-        system: str | None = None,
+        system: Systems = None,
         *,
         chat: bool = True,
     ) -> list[Generation]:
-        """Return one generation per prompt, with tokens and how it ended, in a single batch."""
-        return generate_batch(self, prompts, plans, sampling, system, chat=chat)
+        """Return one generation per prompt, with tokens and how it ended."""
+        return generate_texts(self, prompts, plans, sampling, system, chat=chat)
 
     def score(
         self,
@@ -74,8 +75,8 @@ class Model(Handle):
         completions: Sequence[str],
         plans: Plans = None,
         *,
-        system: str | None = None,
-        batch_size: int = 32,
+        system: Systems = None,
+        batch_size: int | None = None,
         chat: bool = True,
         ranks: bool = False,
         divergence: bool = False,
@@ -88,11 +89,11 @@ class Model(Handle):
             prompts: one for all, or one per completion; `""` scores a plain text.
             completions: each of at least one token.
             plans: none, one for all, or one per completion.
-            system: system prompt of all rows.
-            batch_size: rows at a time; changes no result beyond rounding.
+            system: system prompt of all rows, or one for each.
+            batch_size: rows at a time at most; as many as fit where not given. It changes no result beyond rounding.
             chat: `False` reads prompts as plain text also where the model has a chat template.
             ranks: also tell how many tokens of the vocabulary were likelier than each.
-            divergence: also tell `KL(unsteered || steered)` of the next-token distributions, nats; costs a second pass.
+            divergence: also tell `KL(unsteered || steered)` of the next-token distributions, nats.
             entropy: also tell the entropy of the next-token distribution before each, nats.
             echo: also tell the log-probability of every token of prompt and completion right behind itself, nats.
 
@@ -103,10 +104,8 @@ class Model(Handle):
         if len(rows) != len(completions):
             raise InputError(f"expected one completion per prompt, got {len(completions)} for {len(rows)}")
         reading = Reading(system, chat, ranks, divergence, entropy, echo)
-        scores: list[Score] = []
-        for part in _parts(self, "score", len(rows), batch_size):
-            scores += score_batch(self, rows[part], completions[part], row_plans[part], reading)
-        return scores
+        most = _most(self, "score", len(rows), batch_size)
+        return score_texts(self, rows, completions, row_plans, reading, most)
 
     def score_options(
         self,
@@ -114,27 +113,25 @@ class Model(Handle):
         options: Sequence[Sequence[str]],
         plans: Plans = None,
         *,
-        system: str | None = None,
-        batch_size: int = 16,
+        system: Systems = None,
+        batch_size: int | None = None,
         chat: bool = True,
     ) -> list[list[Score]]:
         """Return the scores of several completions per prompt; each prompt is read only once.
 
         Args:
             prompts: one per row.
-            options: for each prompt, the same number of completions.
+            options: for each prompt its completions.
             plans: none, one for all, or one per prompt.
-            system: system prompt of all rows.
-            batch_size: prompts at a time; changes no result beyond rounding.
+            system: system prompt of all rows, or one for each.
+            batch_size: prompts at a time at most; as many as fit where not given. It changes no result beyond rounding.
             chat: `False` reads prompts as plain text also where the model has a chat template.
         """
         rows, row_plans = _rows(prompts, plans)
         if len(rows) != len(options):
             raise InputError(f"expected options for every prompt, got {len(options)} for {len(rows)}")
-        scores: list[list[Score]] = []
-        for part in _parts(self, "score_options", len(rows), batch_size):
-            scores += score_options_batch(self, rows[part], options[part], row_plans[part], Reading(system, chat))
-        return scores
+        most = _most(self, "score_options", len(rows), batch_size)
+        return score_options(self, rows, options, row_plans, Reading(system, chat), most)
 
 
 def _rows(prompts: str | Sequence[str], plans: Plans) -> tuple[list[str], list[Plan]]:
@@ -155,9 +152,12 @@ def _rows(prompts: str | Sequence[str], plans: Plans) -> tuple[list[str], list[P
     return texts, each
 
 
-def _parts(model: Handle, verb: str, count: int, size: int) -> list[slice]:
-    if size < 1:
+def _most(model: Handle, verb: str, count: int, size: int | None) -> int | None:
+    """Return how many rows a batch may hold at most; inside other contexts rows stay together as they came."""
+    if size is not None and size < 1:
         raise InputError(f"expected a batch size of at least 1, got {size}")
-    if count > size:
-        refuse_plans_by_row(model, verb)
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+    if around(model):
+        size = size or IN_ORDER
+        if count > size:
+            refuse_plans_by_row(model, verb)
+    return size

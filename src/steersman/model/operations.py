@@ -11,6 +11,7 @@ from torch import Tensor
 from steersman.edits import Edit
 from steersman.errors import InterventionError, MismatchError
 from steersman.gates import Gate
+from steersman.model.forking import Fork, Tree
 from steersman.model.progress import Decision, Progress
 from steersman.plan import Plan, Step
 from steersman.where import Site, Span
@@ -62,19 +63,24 @@ class Operation:
         counts = mask.sum(1).cpu()
         if not counts.any():
             return hidden
-        self.considered.index_add_(0, index, counts)
+        self._count(self.considered, counts, progress)
         if self.decision is not None:
             mask = self.decision.mask(mask, progress)
             counts = mask.sum(1).cpu()
             if not counts.any():
                 return hidden
-        self.applied.index_add_(0, index, counts)
+        self._count(self.applied, counts, progress)
         if (counts > 0).all():
             return self._edited(hidden, index, mask)
         # Only the rows concerned are computed; the others are not even touched.
         chosen = (counts > 0).nonzero()[:, 0]
         here = chosen.to(device)
         return hidden.index_copy(0, here, self._edited(hidden[here], index[chosen], mask[here]))
+
+    def _count(self, total: Tensor, counts: Tensor, progress: Progress) -> None:
+        """Add the `[batch]` positions of the pass at hand to the rows that it stands for."""
+        rows, of = progress.concerned()
+        total.index_add_(0, torch.zeros_like(rows) if len(self.rows) == 1 else rows, counts[of])
 
     def _edited(self, hidden: Tensor, index: Tensor, mask: Tensor) -> Tensor:
         kind: dict[str, Any] = {"device": hidden.device, "dtype": hidden.dtype}
@@ -154,6 +160,13 @@ class Editing:
     def select(self, index: Tensor) -> None:
         """Keep (or repeat) rows of a cached batch: row i of the next forward pass is row `index[i]` of the last."""
         self.progress.select(index)
+
+    def at_fork(self, tree: Tree, fork: Fork) -> None:
+        """Take in that the pass at hand goes on with the classes of a fork."""
+        self.progress.at_fork(tree.rows, fork)
+        for decision in self.decisions:
+            if fork.block and decision.tokens is not None:
+                decision.tokens = decision.tokens[fork.parents.to(decision.tokens.device)]
 
     def check(self) -> None:
         """Return when everything that was asked for was applied, or held back by its gate, in every row.

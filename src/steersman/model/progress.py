@@ -8,6 +8,7 @@ from torch import Tensor
 
 from steersman.errors import InterventionError, MismatchError
 from steersman.gates import Gate
+from steersman.model.forking import Fork
 from steersman.where import Span
 
 
@@ -26,6 +27,8 @@ class Progress:
         first_lengths: `[rows]` prompt lengths of the batch as it was first given.
         told: whether those were given, and not read from the first pass.
         index: `[batch]` which first row each row is now; `None` while none has been dropped or repeated.
+        members: `[first rows concerned]` and, where a row of a forked pass stands for several, which one stands for
+            each of them; `None` where every row stands for itself.
         turn: how many passes without a cached past have begun.
         end: positions that the last pass reached, padding counted.
         doubt: why nobody can tell where the prompts end, where that is so; empty otherwise.
@@ -39,6 +42,7 @@ class Progress:
     first_lengths: Tensor | None = None
     told: bool = False
     index: Tensor | None = None
+    members: tuple[Tensor, Tensor] | None = None
     turn: int = 0
     end: int = 0
     doubt: str = ""
@@ -80,7 +84,8 @@ class Progress:
                 "when rows of a cached batch are dropped or repeated, call .select(index) on what the context yields"
             )
         self.positions, self.prompt_lengths = positions, lengths
-        self.turn += past == 0
+        # Passes that follow a tree are of one batch's rows, some at a time: what was decided of the others stays.
+        self.turn += past == 0 and self.members is None
         self.end = past + length
         first = positions == 0
         if self.bos is None:
@@ -117,6 +122,23 @@ class Progress:
         """`[batch]` which first row each row of the pass at hand is."""
         assert self.positions is not None
         return torch.arange(self.positions.shape[0]) if self.index is None else self.index
+
+    def at_fork(self, rows: Tensor, fork: Fork) -> None:
+        """Take in that the pass at hand goes on with the classes of a fork; `rows` are the numbers of the tree's."""
+        self.index, self.members = rows[fork.firsts], (rows, fork.members)
+        if fork.block and self.positions is not None:
+            parents = fork.parents.to(self.positions.device)
+            assert self.prompt_lengths is not None
+            assert self.begins is not None
+            self.positions, self.begins = self.positions[parents], self.begins[parents]
+            self.prompt_lengths = self.prompt_lengths[parents]
+
+    def concerned(self) -> tuple[Tensor, Tensor]:
+        """Return the first rows that the pass at hand stands for, and for each its row of the pass, `[n]` both."""
+        if self.members is not None:
+            return self.members
+        rows = self.rows
+        return rows, torch.arange(len(rows))
 
     def select(self, index: Tensor) -> None:
         """Keep (or repeat) rows: row i of the next forward pass is row `index[i]` of the last."""
@@ -157,9 +179,12 @@ class Decision:
         positions, lengths = progress.positions, progress.prompt_lengths[:, None]
         row, column = (positions == lengths - 1).to(hidden.device).nonzero(as_tuple=True)
         if len(row):
-            first = progress.rows[row.cpu()]
-            self.decided[first] = True
-            self.fired[first] = self.gate.fires(hidden[row, column]).cpu()
+            here, fired = torch.zeros(2, len(hidden), dtype=torch.bool)
+            here[row.cpu()] = True
+            fired[row.cpu()] = self.gate.fires(hidden[row, column]).cpu()
+            first, of = progress.concerned()
+            first, of = first[here[of]], of[here[of]]
+            self.decided[first], self.fired[first] = True, fired[of]
 
     def mask(self, wanted: Tensor, progress: Progress) -> Tensor:
         """Return `[batch, seq]` bool: where, of the wanted positions, the gate lets a step act.

@@ -126,9 +126,7 @@ class OpeningOdds:
 
     def read(self, model: Model, prompts: Sequence[str], plans: Sequence[Plan], system: str | None) -> list[float]:
         """Return the log-odds for every row, nats, as one batch."""
-        rows = model.score_options(
-            prompts, [self.openings] * len(prompts), plans, system=system, batch_size=len(prompts)
-        )
+        rows = model.score_options(prompts, [self.openings] * len(prompts), plans, system=system)
         # Rounding can carry a sum of probabilities above 1.
         sums = [min(1.0, sum(math.exp(score.total) for score in scores)) for scores in rows]
         return [_log(p + self.epsilon) - _log(1 - p + self.epsilon) for p in sums]

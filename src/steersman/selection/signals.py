@@ -36,9 +36,6 @@ TEXT_SIGNALS: dict[str, str] = {
 }
 """Signals of steering itself, read on plain text."""
 
-ROWS = 16
-"""Completions of one pass; fixed, since rounding can depend on it."""
-
 TOLD = "This text is about {concept}."
 """What the reader is told of the concept before the prompt, for `contrast`."""
 
@@ -107,8 +104,10 @@ def read_text_signals(model: Engine, texts: Sequence[str], plans: Sequence[Plan]
         plans: what it is put under.
     """
     found: list[dict[str, float]] = []
-    for plan in plans:
-        scores = model.score("", texts, plan, batch_size=ROWS, divergence=True)
+    steps = [plan for plan in plans for _ in texts]
+    read = model.score("", list(texts) * len(plans), steps, divergence=True) if steps else []
+    for start in range(0, len(read), len(texts)):
+        scores = read[start : start + len(texts)]
         count = sum(len(score.tokens) for score in scores)
         means = {
             "text_cross_entropy": -sum(score.total for score in scores) / count,
@@ -139,27 +138,23 @@ def _read(
     if not rows:
         return []
     prompts, texts, plans = [row[0] for row in rows], [row[1] for row in rows], [row[3] for row in rows]
-    scores = evaluator.score(
-        prompts, texts, plans, batch_size=ROWS, chat=chat, entropy="entropy" in names, echo="echo" in names
-    )
+    scores = evaluator.score(prompts, texts, plans, chat=chat, entropy="entropy" in names, echo="echo" in names)
     found = [_values(text, score) for text, score in zip(texts, scores, strict=True)]
     if "contrast" in names:
         sentence = TOLD.format(concept=concept)
-        told = evaluator.score(prompts, texts, plans, system=sentence, batch_size=ROWS, chat=chat)
+        told = evaluator.score(prompts, texts, plans, system=sentence, chat=chat)
         for values, score, other in zip(found, scores, told, strict=True):
             values["contrast"] = other.mean - score.mean
     if "concept" in names:
         words = [f" {concept}"] * (len(texts) + 1)
         # Without the prompt, which is the same for all and may speak of the concept itself.
         heads = [f"{text}{ASKED}" for text in (*texts, ALONE)]
-        *behind, alone = evaluator.score(heads, words, [*plans, Plan()], batch_size=ROWS, chat=False)
+        *behind, alone = evaluator.score(heads, words, [*plans, Plan()], chat=False)
         for values, score in zip(found, behind, strict=True):
             values["concept"] = score.total - alone.total
     if "enacted" in names:
         # Without the prompt as well; as an answer, which a chat model can tell from a text that goes on.
-        asked, neutral = (
-            evaluator.score(ENACT.format(concept=what), texts, plans, batch_size=ROWS) for what in (f": {concept}", "")
-        )
+        asked, neutral = (evaluator.score(ENACT.format(concept=what), texts, plans) for what in (f": {concept}", ""))
         for values, one, other in zip(found, asked, neutral, strict=True):
             gains = [a - b for a, b in zip(one.tokens, other.tokens, strict=True)]
             values["enacted"] = -_lowest([-gain for gain in gains])

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from steersman.direction import Direction
-from steersman.evaluation import Measured, Store, measure
+from steersman.evaluation import Measured, Store, measured
 from steersman.files import load_direction, save_direction
 from steersman.model.loaded import Model
 from steersman.prompts import content_hash
 from steersman.studies.configuring import StudyConfig
-from steersman.tasks import Outcome, Setting, Task
+from steersman.tasks import Setting, Task
 
 Notify = Callable[[str, int, int], None]
 """Called with a stage's name, items done and items in all."""
@@ -55,17 +55,14 @@ class Desk(Generic[C]):
         """Return every task's outcomes under every setting, from the store where it holds them."""
         total = len(settings) * sum(len(task.items) for task in tasks)
         done = 0
-        results: list[Measured] = []
+
+        def count(outcomes: int) -> None:
+            nonlocal done
+            done += outcomes
+            self.notify(stage, done, total)
+
         self.notify(stage, done, total)
-        for setting in settings:
-            for task in tasks:
-                outcomes: list[Outcome] = []
-                for part in measure(self.model, task, setting, context=self.model.identity, store=self.store):
-                    outcomes += part
-                    done += len(part)
-                    self.notify(stage, done, total)
-                results.append(Measured(task, setting, outcomes))
-        return results
+        return measured(self.model, tasks, settings, context=self.model.identity, store=self.store, notify=count)
 
     def known(self, name: str, source: str, items: Sequence[Any]) -> None:
         """Note where a set comes from."""

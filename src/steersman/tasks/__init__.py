@@ -1,4 +1,4 @@
-"""Tasks: samples and a scorer; every one measures one setting on its items and returns one outcome per item."""
+"""Tasks: samples and a scorer; every one measures its items under several settings at once, one outcome per item."""
 
 from steersman.tasks.behaviour import BehaviourTask
 from steersman.tasks.coherence import CoherenceTask

@@ -20,7 +20,9 @@ from typing import Literal, final, get_args
 from steersman.engines import Engine
 from steersman.errors import InputError
 from steersman.model.generate import Sampling
+from steersman.model.score import Score
 from steersman.prompts import Pair
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 Form = Literal["plain", "chat"]
@@ -29,9 +31,6 @@ Reading = Literal["letter", "text"]
 
 READINGS: tuple[Reading, ...] = get_args(Reading)
 """`letter`: the answer's letter or word, by log-probability and by the token said. `text`: the options' words."""
-
-ROWS = 16
-"""Prompts of one scoring pass; fixed, since rounding can depend on it."""
 
 COLLAPSE = 0.95
 """Share of one answer above which the paper speaks of mode collapse."""
@@ -142,30 +141,55 @@ class BehaviourTask:
         """Return what an outcome depends on besides item and setting."""
         # Both readings are what this task was before it could be asked for one: those addresses stay.
         some = {} if set(self.readings) == set(READINGS) else {"readings": sorted(set(self.readings))}
-        return key_of(task="behaviour", version=1, form=self.form, order=self.order, rows=ROWS, **some)
+        return key_of(task="behaviour", version=2, form=self.form, order=self.order, **some)
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per item of `items[start:stop]`."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per item of `items[start:stop]` by setting."""
         asked = self.asked(start, stop)
+        items = self.items[start:stop]
+        found: list[list[Outcome]] = []
+        for letters, texts in zip(
+            self._lettered(engine, asked, settings), self._worded(engine, asked, settings), strict=True
+        ):
+            read, margins = iter(letters), iter(texts)
+            found.append(
+                [
+                    _outcome(item.id, [(each, next(read)) for each in variants], next(margins))
+                    for item, variants in zip(items, asked, strict=True)
+                ]
+            )
+        return found
+
+    def _lettered(
+        self, engine: Engine, asked: Sequence[Sequence[Asked]], settings: Sequence[Setting]
+    ) -> list[list[tuple[float, str] | None]]:
+        """Return by setting, for every item in every order, the log-odds of its letters and the token said."""
         flat = [each for variants in asked for each in variants]
+        if "letter" not in self.readings:
+            return [[None] * len(flat) for _ in settings]
         chat = self.form == "chat"
-        read: list[tuple[float, str] | None] = [None] * len(flat)
-        if "letter" in self.readings:
-            prompts = [chat_prompt(each) if chat else plain_prompt(each) for each in flat]
-            odds = _margins(engine, prompts, [(a.matching, a.other) for a in flat], setting, chat, total=True)
-            made = engine.complete(prompts, [setting.plan] * len(prompts), Sampling(1), setting.system, chat=chat)
-            read = [(value, said.text) for value, said in zip(odds, made, strict=True)]
-        worded = [(variants[0], words) for variants in asked if (words := variants[0].words)]
-        worded = worded if "text" in self.readings else []
-        stems = [each.stem if chat else f"Human:\n{each.stem}\n\nAI:\n" for each, _ in worded]
+        rows = Rows(settings, len(flat))
+        prompts = [chat_prompt(each) if chat else plain_prompt(each) for each in flat]
+        scored = _scored(engine, prompts, [(a.matching, a.other) for a in flat], rows, chat)
+        made = engine.complete(rows.flat(prompts), rows.plans, Sampling(1), rows.systems, chat=chat)
+        odds = [one.total - two.total for one, two in scored]
+        return rows.cut([(value, said.text) for value, said in zip(odds, made, strict=True)])
+
+    def _worded(
+        self, engine: Engine, asked: Sequence[Sequence[Asked]], settings: Sequence[Setting]
+    ) -> list[list[float | None]]:
+        """Return by setting every item's margin in words, nats per token; `None` where it has no words."""
         # Words do not depend on the order of the options, which are not in sight.
-        texts = iter(_margins(engine, stems, [words for _, words in worded], setting, chat, total=False))
-        outcomes: list[Outcome] = []
-        rows = iter(zip(flat, read, strict=True))
-        for item, variants in zip(self.items[start:stop], asked, strict=True):
-            margin = next(texts) if worded and variants[0].words else None
-            outcomes.append(_outcome(item.id, [next(rows) for _ in variants], margin))
-        return outcomes
+        known = [variants[0].words if "text" in self.readings else None for variants in asked]
+        held = [(variants[0].stem, words) for variants, words in zip(asked, known, strict=True) if words]
+        if not held:
+            return [[None] * len(asked) for _ in settings]
+        chat = self.form == "chat"
+        rows = Rows(settings, len(held))
+        stems = [stem if chat else f"Human:\n{stem}\n\nAI:\n" for stem, _ in held]
+        scored = _scored(engine, stems, [words for _, words in held], rows, chat)
+        parts = [iter(part) for part in rows.cut([one.mean - two.mean for one, two in scored])]
+        return [[next(part) if words else None for words in known] for part in parts]
 
     def asked(self, start: int = 0, stop: int | None = None) -> list[list[Asked]]:
         """Return `items[start:stop]` as they are put to the model, each in every order it is asked in."""
@@ -289,23 +313,14 @@ def _asked(item: Pair, swap: bool) -> Asked:
     return Asked(question, read.other, read.matching, options, swapped=True)
 
 
-def _margins(
-    engine: Engine,
-    prompts: Sequence[str],
-    answers: Sequence[tuple[str, str]],
-    setting: Setting,
-    chat: bool,
-    *,
-    total: bool,
-) -> list[float]:
-    """Return by how much the first of two answers is likelier, nats, as a whole or per token."""
-    if not prompts:
-        return []
+def _scored(
+    engine: Engine, prompts: Sequence[str], answers: Sequence[tuple[str, str]], rows: Rows, chat: bool
+) -> list[list[Score]]:
+    """Return the scores of two answers to every prompt under every setting."""
     # Behind a parenthesis, a line's end or a chat turn nothing parts prompt and answer; elsewhere a space does.
     gaps = ["" if chat or prompt.endswith(("(", "\n", " ")) else " " for prompt in prompts]
     options = [[gap + one, gap + two] for gap, (one, two) in zip(gaps, answers, strict=True)]
-    scored = engine.score_options(prompts, options, setting.plan, system=setting.system, batch_size=ROWS, chat=chat)
-    return [one.total - two.total if total else one.mean - two.mean for one, two in scored]
+    return engine.score_options(rows.flat(prompts), rows.flat(options), rows.plans, system=rows.systems, chat=chat)
 
 
 def _outcome(name: str, rows: Sequence[tuple[Asked, tuple[float, str] | None]], margin: float | None) -> Outcome:

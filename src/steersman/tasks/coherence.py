@@ -16,10 +16,8 @@ from steersman.model.generate import Generation, Sampling
 from steersman.model.score import Score
 from steersman.plan import Plan
 from steersman.prompts import PromptItem
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
-
-ROWS = 8
-"""Completions of one scoring pass; fixed, since rounding can depend on it."""
 
 COHERENCE_METRICS: tuple[Metric, ...] = (
     Metric("completion_logprob", "mean", "nats per token under the unsteered model"),
@@ -57,7 +55,7 @@ def unsteered_scores(engine: Engine, prompts: Sequence[str], texts: Sequence[str
     written = [i for i, text in enumerate(texts) if text.strip()]
     values: list[Score | None] = [None] * len(texts)
     if written:
-        scores = engine.score([prompts[i] for i in written], [texts[i] for i in written], Plan(), batch_size=ROWS)
+        scores = engine.score([prompts[i] for i in written], [texts[i] for i in written], Plan())
         for i, score in zip(written, scores, strict=True):
             values[i] = score
     return values
@@ -96,26 +94,27 @@ class CoherenceTask:
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
-        return key_of(task="coherence", version=1, sampling=asdict(self.sampling), rows=ROWS)
+        return key_of(task="coherence", version=2, sampling=asdict(self.sampling))
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per prompt of `items[start:stop]`."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per prompt of `items[start:stop]` by setting."""
         items = list(self.items[start:stop])
-        prompts = [item.prompt for item in items]
-        made = engine.complete(prompts, [setting.plan] * len(prompts), self.sampling, setting.system)
+        rows = Rows(settings, len(items))
+        prompts = rows.flat([item.prompt for item in items])
+        made = engine.complete(prompts, rows.plans, self.sampling, rows.systems)
         scores = unsteered_scores(engine, prompts, [generation.text for generation in made])
-        outcomes: list[Outcome] = []
-        for item, generation, score in zip(items, made, scores, strict=True):
-            details = {
-                "prompt": item.prompt,
-                "category": item.category,
-                "completion": generation.text,
-                "finish": generation.finish,
-            }
-            metrics = coherence_of(generation, score) | {"empty_rate": float(score is None)}
-            outcomes.append(Outcome(item.id, metrics, details))
-        return outcomes
+        return rows.cut([_outcome(*row) for row in zip(rows.flat(items), made, scores, strict=True)])
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Return how many completions are empty, where any is."""
         return empty_remark(outcomes)
+
+
+def _outcome(item: PromptItem, made: Generation, score: Score | None) -> Outcome:
+    details = {
+        "prompt": item.prompt,
+        "category": item.category,
+        "completion": made.text,
+        "finish": made.finish,
+    }
+    return Outcome(item.id, coherence_of(made, score) | {"empty_rate": float(score is None)}, details)

@@ -20,9 +20,11 @@ from steersman.judges import (
     is_firm_refusal,
     is_refusal,
 )
-from steersman.model.generate import Sampling
+from steersman.model.generate import Generation, Sampling
+from steersman.model.score import Score
 from steersman.prompts import PromptItem
-from steersman.tasks.coherence import COHERENCE_METRICS, ROWS, coherence_of, empty_remark, unsteered_scores
+from steersman.tasks.coherence import COHERENCE_METRICS, coherence_of, empty_remark, unsteered_scores
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 REFUSAL_RATE = Metric("refusal_rate", "rate", "share of prompts refused")
@@ -69,10 +71,10 @@ class CompletionTask:
         """Return what an outcome depends on besides item and setting."""
         return key_of(
             task="completions",
+            version=2,
             sampling=asdict(self.sampling),
             helpfulness=self.helpfulness,
             coherence=asdict(self.coherence),
-            rows=ROWS,
             measures=[metric.name for metric in COHERENCE_METRICS],
             judge=(OPENING, VOICE_ENDS, REFUSAL_PATTERNS, OFFER_PATTERNS, DISCLAIMER_PATTERNS),
         )
@@ -81,42 +83,51 @@ class CompletionTask:
         """Return how many completions are empty, where any is."""
         return empty_remark(outcomes)
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per prompt of `items[start:stop]`."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per prompt of `items[start:stop]` by setting."""
         items = list(self.items[start:stop])
-        prompts = [item.prompt for item in items]
-        made = engine.complete(prompts, [setting.plan] * len(prompts), self.sampling, setting.system)
+        rows = Rows(settings, len(items))
+        prompts = rows.flat([item.prompt for item in items])
+        made = engine.complete(prompts, rows.plans, self.sampling, rows.systems)
         texts = [generation.text for generation in made]
         own = unsteered_scores(engine, prompts, texts)
         # The neighbour in the whole list, so that a batch's edges change nothing.
         others = [self.items[(start + i + 1) % len(self.items)].prompt for i in range(len(items))]
-        elsewhere = unsteered_scores(engine, others, texts) if self.helpfulness else own
-        outcomes: list[Outcome] = []
-        for item, generation, score, other in zip(items, made, own, elsewhere, strict=True):
-            refused = is_refusal(generation.text)
-            disclaimed = is_disclaimer(generation.text)
-            firm = is_firm_refusal(generation.text)
-            metrics = {
-                "refusal_rate": float(refused),
-                "firm_refusal_rate": float(firm),
-                "disclaimer_rate": float(disclaimed),
-            }
-            metrics |= coherence_of(generation, score)
-            details: dict[str, object] = {
-                "prompt": item.prompt,
-                "category": item.category,
-                "completion": generation.text,
-                "finish": generation.finish,
-                "refused": refused,
-                "firm": firm,
-                "disclaimed": disclaimed,
-                "helpful": None,
-            }
-            if self.helpfulness:
-                coherent = score is not None and self.coherence.coherent(generation.text, score.mean)
-                on_topic = score is not None and other is not None and self.coherence.on_topic(score.mean, other.mean)
-                helpful = coherent and on_topic and not refused and not disclaimed
-                metrics["helpful_rate"] = float(helpful)
-                details |= {"helpful": helpful, "coherent": coherent, "on_topic": on_topic}
-            outcomes.append(Outcome(item.id, metrics, details))
-        return outcomes
+        elsewhere = unsteered_scores(engine, rows.flat(others), texts) if self.helpfulness else own
+        return rows.cut([self._outcome(*row) for row in zip(rows.flat(items), made, own, elsewhere, strict=True)])
+
+    def _outcome(self, item: PromptItem, made: Generation, score: Score | None, other: Score | None) -> Outcome:
+        """Return an item's outcome from its completion, as the unsteered model reads it behind this prompt and a foil.
+
+        Args:
+            item: the prompt.
+            made: the completion.
+            score: behind its own prompt; `None` for an empty one.
+            other: behind its neighbour's.
+        """
+        refused = is_refusal(made.text)
+        disclaimed = is_disclaimer(made.text)
+        firm = is_firm_refusal(made.text)
+        metrics = {
+            "refusal_rate": float(refused),
+            "firm_refusal_rate": float(firm),
+            "disclaimer_rate": float(disclaimed),
+        }
+        metrics |= coherence_of(made, score)
+        details: dict[str, object] = {
+            "prompt": item.prompt,
+            "category": item.category,
+            "completion": made.text,
+            "finish": made.finish,
+            "refused": refused,
+            "firm": firm,
+            "disclaimed": disclaimed,
+            "helpful": None,
+        }
+        if self.helpfulness:
+            coherent = score is not None and self.coherence.coherent(made.text, score.mean)
+            on_topic = score is not None and other is not None and self.coherence.on_topic(score.mean, other.mean)
+            helpful = coherent and on_topic and not refused and not disclaimed
+            metrics["helpful_rate"] = float(helpful)
+            details |= {"helpful": helpful, "coherent": coherent, "on_topic": on_topic}
+        return Outcome(item.id, metrics, details)

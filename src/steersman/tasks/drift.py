@@ -5,14 +5,16 @@ The divergence of whole next-token distributions, not of what is said: it sees d
 Reference: Arditi et al. (2024), section 4 and appendix B, who keep a direction only below a limit of this divergence.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from steersman.engines import Engine
 from steersman.errors import InputError
+from steersman.model.score import Score
 from steersman.prompts import Passage
-from steersman.tasks.skill import ROWS, excerpt
+from steersman.tasks.rows import Rows
+from steersman.tasks.skill import excerpt
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 
@@ -54,31 +56,36 @@ class DriftTask:
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
-        return key_of(task="drift", version=1, tokens=self.tokens, rows=ROWS)
+        return key_of(task="drift", version=2, tokens=self.tokens)
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per text of `items[start:stop]`; a system prompt stands before the text as plain text."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per text of `items[start:stop]` by setting.
+
+        A system prompt stands before the text as plain text.
+        """
         items = list(self.items[start:stop])
-        prompted = bool(setting.system)
-        if prompted and not any(step.coefficient for step in setting.plan):
-            return [Outcome(item.id, {}, {"tokens": 0, "system": True, "measured": False}) for item in items]
-        scores = engine.score(
-            "",
-            [excerpt(item.text, self.tokens) for item in items],
-            setting.plan,
-            system=setting.system,
-            batch_size=ROWS,
-            divergence=True,
-        )
-        outcomes: list[Outcome] = []
-        for item, score in zip(items, scores, strict=True):
-            values = score.divergence[: self.tokens]
-            if not values:
-                raise InputError("expected an engine that tells divergences, got one that tells none")
-            metrics = {"drift": sum(values) / len(values), "drift_max": max(values)}
-            details = {"tokens": len(values), "system": prompted, "measured": True, "at": values.index(max(values))}
-            outcomes.append(Outcome(item.id, metrics, details))
-        return outcomes
+        # A prompt alone has no drift, and nothing is read for it.
+        rows = Rows([each for each in settings if not _prompt_alone(each)], len(items))
+        parts: Iterator[list[Score]] = iter(())
+        if rows.settings:
+            texts = rows.flat([excerpt(item.text, self.tokens) for item in items])
+            scores = engine.score("", texts, rows.plans, system=rows.systems, divergence=True)
+            parts = iter(rows.cut(scores))
+        unread = {"tokens": 0, "system": True, "measured": False}
+        return [
+            [Outcome(item.id, {}, unread) for item in items]
+            if _prompt_alone(each)
+            else [self._outcome(item, score, bool(each.system)) for item, score in zip(items, next(parts), strict=True)]
+            for each in settings
+        ]
+
+    def _outcome(self, item: Passage, score: Score, prompted: bool) -> Outcome:
+        values = score.divergence[: self.tokens]
+        if not values:
+            raise InputError("expected an engine that tells divergences, got one that tells none")
+        metrics = {"drift": sum(values) / len(values), "drift_max": max(values)}
+        details = {"tokens": len(values), "system": prompted, "measured": True, "at": values.index(max(values))}
+        return Outcome(item.id, metrics, details)
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Return what the divergence is taken to where there is a system prompt."""
@@ -91,3 +98,8 @@ class DriftTask:
         return [
             "drift is taken to the unsteered model behind the same system prompt, and leaves out what the prompt does"
         ]
+
+
+def _prompt_alone(setting: Setting) -> bool:
+    """Return whether a setting is a system prompt and no steering."""
+    return bool(setting.system) and not any(step.coefficient for step in setting.plan)

@@ -19,6 +19,7 @@ from steersman.prompts import PromptItem
 from steersman.selection.projection import read_projections
 from steersman.selection.signals import read_signals
 from steersman.tasks.coherence import COHERENCE_METRICS, coherence_of, empty_remark, unsteered_scores
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 PROJECTION = Metric("projection", "mean", "class separations along the direction, of the completion read unsteered")
@@ -55,7 +56,7 @@ class ExpressionTask:
         """Return what an outcome depends on besides item and setting."""
         return key_of(
             task="expression",
-            version=1,
+            version=2,
             sampling=asdict(self.sampling),
             concept=self.concept,
             direction=Plan(self.direction, unit="raw").digest(),
@@ -65,8 +66,8 @@ class ExpressionTask:
         """Return how many completions are empty, where any is."""
         return empty_remark(outcomes)
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per prompt of `items[start:stop]`.
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per prompt of `items[start:stop]` by setting.
 
         Raises:
             InputError: for an engine whose activations cannot be read.
@@ -74,8 +75,9 @@ class ExpressionTask:
         if not isinstance(engine, Handle):
             raise InputError(f"expected a loaded model to read projections with, got {type(engine).__name__}")
         items = list(self.items[start:stop])
-        prompts = [item.prompt for item in items]
-        made = engine.complete(prompts, [setting.plan] * len(prompts), self.sampling, setting.system)
+        rows = Rows(settings, len(items))
+        prompts = rows.flat([item.prompt for item in items])
+        made = engine.complete(prompts, rows.plans, self.sampling, rows.systems)
         texts = [generation.text for generation in made]
         places = read_projections(engine, self.direction, prompts, texts)
         scores = unsteered_scores(engine, prompts, texts)
@@ -83,10 +85,12 @@ class ExpressionTask:
         if self.concept:
             contrasts = read_signals(engine, prompts, texts, ["contrast"], concept=self.concept)
         outcomes: list[Outcome] = []
-        for item, generation, place, score, contrast in zip(items, made, places, scores, contrasts, strict=True):
+        for item, generation, place, score, contrast in zip(
+            rows.flat(items), made, places, scores, contrasts, strict=True
+        ):
             metrics: dict[str, float] = {}
             if place is not None:
                 metrics = {"projection": place} | contrast | coherence_of(generation, score)
             details = {"prompt": item.prompt, "category": item.category, "completion": generation.text}
             outcomes.append(Outcome(item.id, metrics, details))
-        return outcomes
+        return rows.cut(outcomes)

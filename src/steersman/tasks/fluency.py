@@ -6,10 +6,8 @@ from typing import final
 
 from steersman.engines import Engine
 from steersman.prompts import Passage
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
-
-ROWS = 8
-"""Texts of one scoring pass; fixed, since rounding can depend on it, and few, since each holds a vocabulary a token."""
 
 
 @final
@@ -32,14 +30,21 @@ class FluencyTask:
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
-        return key_of(task="fluency", rows=ROWS)
+        return key_of(task="fluency", version=2)
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:  # noqa: ARG002 (one signature for all tasks)
         """Return no remark."""
         return []
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per text of `items[start:stop]`; a system prompt stands before the text as plain text."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per text of `items[start:stop]` by setting.
+
+        A system prompt stands before the text as plain text.
+        """
         items = list(self.items[start:stop])
-        scores = engine.score("", [item.text for item in items], setting.plan, system=setting.system, batch_size=ROWS)
-        return [Outcome(item.id, {"cross_entropy": -score.mean}) for item, score in zip(items, scores, strict=True)]
+        rows = Rows(settings, len(items))
+        scores = engine.score("", rows.flat([item.text for item in items]), rows.plans, system=rows.systems)
+        return [
+            [Outcome(item.id, {"cross_entropy": -score.mean}) for item, score in zip(items, part, strict=True)]
+            for part in rows.cut(scores)
+        ]

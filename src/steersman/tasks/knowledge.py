@@ -18,6 +18,7 @@ from typing import Any, Literal, final, get_args
 from steersman.engines import Engine
 from steersman.errors import InputError
 from steersman.prompts import Question, content_hash
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
 
 Form = Literal["chat", "plain"]
@@ -29,8 +30,6 @@ COLLAPSE = 0.95
 """Share of one letter among all choices above which a model is said to choose a letter and not an answer."""
 FEWEST = 20
 """Questions below which that is not said."""
-ROWS = 16
-"""Questions of one forward pass; they are sorted by length, so that little of it is padding."""
 
 
 @final
@@ -86,7 +85,7 @@ class KnowledgeTask:
         used = [example for found in self._shots().values() for example in found]
         return key_of(
             task="knowledge",
-            version=3,
+            version=4,
             form=self.form,
             scoring=sorted(set(self.scoring)),
             shots=self.shots,
@@ -110,55 +109,28 @@ class KnowledgeTask:
         )
         return [sentence]
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per question of `items[start:stop]`."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per question of `items[start:stop]` by setting."""
         items = list(self.items[start:stop])
-        shots = self._shots()
-        metrics: list[dict[str, float]] = [{} for _ in items]
-        details: list[dict[str, Any]] = [{"subject": item.subject, "answer": item.answer} for item in items]
-        for way in ("letter", "text"):
-            if way not in self.scoring:
-                continue
-            for index, values in enumerate(self._values(engine, items, shots, setting, way)):
-                chosen = _best(values)
-                metrics[index][f"accuracy_{way}"] = float(chosen == items[index].answer)
-                details[index] |= {way: chosen, f"{way}_logprobs": values}
-                if values.count(values[chosen]) > 1:
-                    details[index][f"{way}_tie"] = [i for i, value in enumerate(values) if value == values[chosen]]
-        return [
-            Outcome(item.id, numbers, shown, group=item.subject)
-            for item, numbers, shown in zip(items, metrics, details, strict=True)
+        rows = Rows(settings, len(items))
+        values = {way: self._values(engine, items, rows, way) for way in get_args(Scoring) if way in self.scoring}
+        found = [
+            _outcome(item, {way: values[way][index] for way in values}) for index, item in enumerate(rows.flat(items))
         ]
+        return rows.cut(found)
 
-    def _values(
-        self,
-        engine: Engine,
-        items: Sequence[Question],
-        shots: Mapping[str, Sequence[Question]],
-        setting: Setting,
-        way: Scoring,
-    ) -> list[list[float]]:
-        """Return for each question its options' log-probabilities: whole for letters, per token for texts; nats."""
+    def _values(self, engine: Engine, items: Sequence[Question], rows: Rows, way: Scoring) -> list[list[float]]:
+        """Return for each row its options' log-probabilities: whole for letters, per token for texts; nats."""
         ask, say = (letter_prompt, letter_options) if way == "letter" else (text_prompt, text_options)
-        prompts = [ask(item, shots[item.subject], self.form) for item in items]
-        values: list[list[float]] = [[] for _ in items]
-        batches: dict[tuple[int, str], list[int]] = {}
-        for index, item in enumerate(items):
-            # Different numbers of choices cannot share a batch, and the same examples before all make a shared prefix.
-            batches.setdefault((len(item.choices), item.subject if self.shots else ""), []).append(index)
-        for rows in batches.values():
-            rows.sort(key=lambda index: len(prompts[index]))
-            scores = engine.score_options(
-                [prompts[index] for index in rows],
-                [say(items[index], self.form) for index in rows],
-                setting.plan,
-                system=setting.system,
-                batch_size=ROWS,
-                chat=self.form == "chat",
-            )
-            for index, row in zip(rows, scores, strict=True):
-                values[index] = [score.total if way == "letter" else score.mean for score in row]
-        return values
+        shots = self._shots()
+        scores = engine.score_options(
+            rows.flat([ask(item, shots[item.subject], self.form) for item in items]),
+            rows.flat([say(item, self.form) for item in items]),
+            rows.plans,
+            system=rows.systems,
+            chat=self.form == "chat",
+        )
+        return [[score.total if way == "letter" else score.mean for score in row] for row in scores]
 
     def _shots(self) -> dict[str, list[Question]]:
         """Return the examples that stand before the questions of each subject, in the subjects' first order."""
@@ -217,6 +189,19 @@ def _lettered(item: Question) -> str:
 def _heading(what: str, item: Question) -> str:
     about = f" about {item.subject.replace('_', ' ')}" if item.subject else ""
     return f"The following are {what} (with answers){about}.\n\n"
+
+
+def _outcome(item: Question, values: Mapping[Scoring, list[float]]) -> Outcome:
+    """Return a question's outcome from its options' log-probabilities, read one way or both."""
+    metrics: dict[str, float] = {}
+    details: dict[str, Any] = {"subject": item.subject, "answer": item.answer}
+    for way, own in values.items():
+        chosen = _best(own)
+        metrics[f"accuracy_{way}"] = float(chosen == item.answer)
+        details |= {way: chosen, f"{way}_logprobs": own}
+        if own.count(own[chosen]) > 1:
+            details[f"{way}_tie"] = [i for i, value in enumerate(own) if value == own[chosen]]
+    return Outcome(item.id, metrics, details, group=item.subject)
 
 
 def _best(values: Sequence[float]) -> int:

@@ -15,12 +15,11 @@ from steersman.engines import Engine
 from steersman.errors import InputError
 from steersman.model.encode import completion_tokens
 from steersman.model.handle import Handle
+from steersman.model.score import Score
 from steersman.plan import Plan
 from steersman.prompts import Passage
+from steersman.tasks.rows import Rows
 from steersman.tasks.task import Metric, Outcome, Setting, key_of
-
-ROWS = 8
-"""Texts of one scoring pass; fixed, since rounding can depend on it, and few, since each holds a vocabulary a token."""
 
 CHARACTERS = 8
 """Characters read for each token wanted, about twice as many as a token of prose holds."""
@@ -72,32 +71,31 @@ class SkillTask:
 
     def settings_key(self) -> str:
         """Return what an outcome depends on besides item and setting."""
-        return key_of(task="skill", version=1, tokens=self.tokens, leave_out=self.leave_out, rows=ROWS, top=TOP)
+        return key_of(task="skill", version=2, tokens=self.tokens, leave_out=self.leave_out, top=TOP)
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return one outcome per text of `items[start:stop]`; a system prompt stands before the text as plain text."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return one outcome per text of `items[start:stop]` by setting.
+
+        A system prompt stands before the text as plain text.
+        """
         items = list(self.items[start:stop])
         frequent = frequent_tokens(engine, self.items, self.tokens, self.leave_out)
-        scores = engine.score(
-            "",
-            [excerpt(item.text, self.tokens) for item in items],
-            setting.plan,
-            system=setting.system,
-            batch_size=ROWS,
-            ranks=True,
-        )
-        outcomes: list[Outcome] = []
-        for item, score in zip(items, scores, strict=True):
-            ids = score.ids[: self.tokens]
-            counted = [i for i, token in enumerate(ids) if token not in frequent]
-            hits = [sum(score.ranks[i] < top for i in counted) for top in (1, TOP)]
-            nats = -sum(score.tokens[i] for i in counted)
-            n = len(counted)
-            metrics = (
-                {"top1_accuracy": hits[0] / n, "top10_accuracy": hits[1] / n, "cross_entropy": nats / n} if n else {}
-            )
-            outcomes.append(Outcome(item.id, metrics, {"tokens": n, "left_out": len(ids) - n}))
-        return outcomes
+        rows = Rows(settings, len(items))
+        texts = rows.flat([excerpt(item.text, self.tokens) for item in items])
+        scores = engine.score("", texts, rows.plans, system=rows.systems, ranks=True)
+        return [
+            [self._outcome(item, score, frequent) for item, score in zip(items, part, strict=True)]
+            for part in rows.cut(scores)
+        ]
+
+    def _outcome(self, item: Passage, score: Score, frequent: frozenset[int]) -> Outcome:
+        ids = score.ids[: self.tokens]
+        counted = [i for i, token in enumerate(ids) if token not in frequent]
+        hits = [sum(score.ranks[i] < top for i in counted) for top in (1, TOP)]
+        nats = -sum(score.tokens[i] for i in counted)
+        n = len(counted)
+        metrics = {"top1_accuracy": hits[0] / n, "top10_accuracy": hits[1] / n, "cross_entropy": nats / n} if n else {}
+        return Outcome(item.id, metrics, {"tokens": n, "left_out": len(ids) - n})
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:
         """Return how many texts the filter of frequent tokens left nothing of."""
@@ -161,5 +159,5 @@ def _ids(engine: Engine, texts: Sequence[str]) -> Iterator[Sequence[int]]:
         for text in texts:
             yield completion_tokens(engine, text)[first:]
     else:
-        for score in engine.score("", texts, Plan(), batch_size=ROWS):
+        for score in engine.score("", texts, Plan()):
             yield score.ids

@@ -97,8 +97,12 @@ class Task(Protocol):
         """Return everything besides item and setting that an outcome depends on, as text."""
         ...
 
-    def measure(self, engine: Engine, start: int, stop: int, setting: Setting) -> list[Outcome]:
-        """Return the outcomes of `items[start:stop]` under a setting, computed as one batch."""
+    def measure(self, engine: Engine, start: int, stop: int, settings: Sequence[Setting]) -> list[list[Outcome]]:
+        """Return the outcomes of `items[start:stop]` under each setting, all computed together.
+
+        The outer list is by setting, in their order, the inner one by item. What the settings have in common the engine
+        can compute once, so everything is asked of it in as few calls as there are kinds of questions.
+        """
         ...
 
     def remarks(self, outcomes: Sequence[Outcome]) -> list[str]:

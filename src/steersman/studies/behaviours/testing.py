@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from steersman.arms import random_plan
@@ -152,26 +153,27 @@ def system_prompt(config: BehavioursConfig, pattern: Pattern) -> str:
 
 
 def tested(desk: Desk[BehavioursConfig], candidates: Sequence[Candidate], panel: Panel) -> list[Tested]:
-    """Return the outcomes of every candidate on test items.
+    """Return the outcomes of every candidate on test items; all of one kind are measured together.
 
     Plain prose is not read under a system prompt, where its divergence says nothing, and knowledge at the kinds of
     settings that the configuration names.
     """
-    found: list[Tested] = []
-    total = len(candidates)
-    for number, each in enumerate(candidates, start=1):
+    found: dict[str, Tested] = {}
+    kinds = list(dict.fromkeys(each.kind for each in candidates))
+    for number, kind in enumerate(kinds, start=1):
+        own = [each for each in candidates if each.kind == kind]
         tasks: list[Task] = list(panel.behaviours.values())
-        if each.kind != "prompt":
+        if kind != "prompt":
             tasks.append(panel.prose)
-        if panel.knowledge and each.kind in desk.config.knowledge.kinds:
+        if panel.knowledge and kind in desk.config.knowledge.kinds:
             tasks.append(panel.knowledge)
-        measured = desk.measured(f"test {number} of {total}: {each.name}", tasks, each.settings)
-        rows: dict[str, Measured] = {}
-        for row in with_pooled(measured):
+        settings = [setting for each in own for setting in each.settings]
+        rows = iter(desk.measured(f"test {number} of {len(kinds)}: {kind}", tasks, settings))
+        for each in own:
+            measured = tuple(islice(rows, len(each.settings) * len(tasks)))
             # The mean over seeds comes behind them, and takes their place.
-            rows[row.task.name] = row
-        found.append(Tested(each, rows, tuple(measured)))
-    return found
+            found[each.name] = Tested(each, {row.task.name: row for row in with_pooled(measured)}, measured)
+    return [found[each.name] for each in candidates]
 
 
 def unsteered() -> Candidate:

@@ -1,8 +1,9 @@
 """Curves: what is left of every skill as one vector's coefficient rises, on the same texts at every coefficient."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 from steersman.direction import Direction
@@ -22,8 +23,11 @@ STEP = 1.5
 LEAP = 0.08
 """A curve that falls by more between two coefficients, passing the kept level, is measured between them too."""
 
-Measure = Callable[[Setting], Sequence[Measured]]
-"""Measures every corpus at hand under a setting."""
+Measure = Callable[[Sequence[Setting]], Sequence[Measured]]
+"""Measures every corpus at hand under some settings, all together, setting by setting."""
+
+Ascent = Generator[Sequence[float], Sequence[Mapping[str, Measured]], "Curve"]
+"""A line's climb: the coefficients it wants next, for every corpus's measurement at each."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ class Curve:
 
 
 def climb(
-    line: Line,
+    lines: Sequence[Line],
     measure: Measure,
     names: Sequence[str],
     grid: Sequence[float],
@@ -181,11 +185,14 @@ def climb(
     extend: int,
     stop: bool = False,
     seed: int = 0,
-) -> Curve:
-    """Return a line's curve over a grid of coefficients, and over as many more as it takes to pass the kept level.
+    notify: Callable[[int], None] = lambda _: None,
+) -> list[Curve]:
+    """Return each line's curve over a grid of coefficients, and over as many more as it takes to pass the kept level.
+
+    The lines know nothing of each other; they take their steps together, so that one call measures all of a step.
 
     Args:
-        line: what to steer with.
+        lines: what to steer with.
         measure: measures the corpora, in the order of `names`.
         names: of the corpora.
         grid: coefficients above 0, rising.
@@ -194,27 +201,58 @@ def climb(
         retain: the kept level, a share of that at coefficient 0.
         refine: at most so many more where the curve leaps over the level.
         extend: at most so many more beyond the grid, each `STEP` times the last, while it is not reached.
-        stop: leave the rest of the grid out once it is passed.
+        stop: leave the rest of the grid out once it is passed; else the whole grid is one step.
         seed: of the bootstrap.
+        notify: called with the number of finished curves after every step.
     """
-    points: dict[float, dict[str, Measured]] = {}
+    ascents = [_ascent(line, grid, keep, metric, retain, refine, extend, stop, seed) for line in lines]
+    wanted = {row: next(ascent) for row, ascent in enumerate(ascents)}
+    curves: dict[int, Curve] = {}
+    while wanted:
+        found = iter(measure([lines[row].setting(each) for row, sizes in wanted.items() for each in sizes]))
+        for row, sizes in list(wanted.items()):
+            points = [dict(zip(names, islice(found, len(names)), strict=True)) for _ in sizes]
+            try:
+                wanted[row] = ascents[row].send(points)
+            except StopIteration as end:
+                curves[row] = end.value
+                del wanted[row]
+        notify(len(curves))
+    return [curves[row] for row in range(len(lines))]
+
+
+def _ascent(
+    line: Line,
+    grid: Sequence[float],
+    keep: str,
+    metric: str,
+    retain: float,
+    refine: int,
+    extend: int,
+    stop: bool,
+    seed: int,
+) -> Ascent:
+    points: dict[float, Mapping[str, Measured]] = {}
     kept: dict[float, float] = {}
 
-    def add(coefficient: float) -> None:
-        found = dict(zip(names, measure(line.setting(coefficient)), strict=True))
-        points[coefficient] = found
-        before = token_weighted(points[0.0][keep].outcomes, metric)
-        kept[coefficient] = token_weighted(found[keep].outcomes, metric) / before if before else 1.0
+    def add(sizes: Sequence[float], found: Sequence[Mapping[str, Measured]]) -> None:
+        for size, by_corpus in zip(sizes, found, strict=True):
+            points[size] = by_corpus
+            before = token_weighted(points[0.0][keep].outcomes, metric)
+            kept[size] = token_weighted(by_corpus[keep].outcomes, metric) / before if before else 1.0
 
-    add(0.0)
-    for coefficient in grid:
-        add(coefficient)
-        if stop and kept[coefficient] < retain:
+    # Nothing is known of where it will be passed: what may be left out waits for what lies before it.
+    first = [0.0, *(grid[:1] if stop else grid)]
+    add(first, (yield first))
+    for size in grid[1:] if stop else ():
+        if min(kept.values()) < retain:
             break
+        add([size], (yield [size]))
     for _ in range(extend):
         if min(kept.values()) < retain:
             break
-        add(round(max(points) * STEP, 4))
+        size = round(max(points) * STEP, 4)
+        add([size], (yield [size]))
     for _ in range(refine):
         ordered = sorted(points)
         passed = next((place for place, each in enumerate(ordered) if kept[each] < retain), None)
@@ -223,5 +261,5 @@ def climb(
         middle = round((ordered[passed - 1] + ordered[passed]) / 2, 4)
         if middle in points:
             break
-        add(middle)
+        add([middle], (yield [middle]))
     return Curve(line, keep, metric, {each: points[each] for each in sorted(points)}, seed)

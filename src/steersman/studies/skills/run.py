@@ -8,7 +8,7 @@ Reference: van der Weij, Poesio and Schoots (2024), arXiv 2403.05767, section 3.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,17 @@ def validation_curves(
     """
     config = desk.config
     tasks = {name: _task(desk, corpus, "validation") for name, corpus in corpora.items()}
-    lines = [Line(each.name, each.remove, layers, each.direction.at(*layers)) for each in vectors for layers in sets]
+    total = len(vectors) * len(sets)
     curves: list[Curve] = []
-    for line in lines:
-        desk.notify("validation curves", len(curves), len(lines))
-        curves.append(_climb(desk, line, tasks, config.sweep.coefficients, extend=1, stop=True))
-    desk.notify("validation curves", len(lines), len(lines))
+    desk.notify("validation curves", 0, total)
+    for each in vectors:
+        # All sets of layers of a vector together: more would leave more undone when a run is cut off.
+        lines = [Line(each.name, each.remove, layers, each.direction.at(*layers)) for layers in sets]
+
+        def count(finished: int, before: int = len(curves)) -> None:
+            desk.notify("validation curves", before + finished, total)
+
+        curves += _climb(desk, lines, tasks, config.sweep.coefficients, extend=1, stop=True, notify=count)
     return curves
 
 
@@ -131,7 +136,7 @@ def held_out_curves(desk: Desk[SkillsConfig], corpora: Mapping[str, Corpus], cho
     for line, coefficient in wanted:
         desk.notify("test curves", len(curves), len(wanted))
         grid = sorted({round(coefficient * factor, 4) for factor in config.sweep.multiples} - {0.0})
-        curves.append(_climb(desk, line, tasks, grid, extend=config.sweep.extend, stop=False))
+        curves += _climb(desk, [line], tasks, grid, extend=config.sweep.extend, stop=False)
     desk.notify("test curves", len(wanted), len(wanted))
     return curves
 
@@ -161,22 +166,23 @@ def held_out_lines(config: SkillsConfig, choice: Choice) -> list[tuple[Line, flo
 
 def _climb(
     desk: Desk[SkillsConfig],
-    line: Line,
+    lines: Sequence[Line],
     tasks: Mapping[str, SkillTask],
     grid: Sequence[float],
     *,
     extend: int,
     stop: bool,
-) -> Curve:
+    notify: Callable[[int], None] = lambda _: None,
+) -> list[Curve]:
     config = desk.config
     # The bar counts curves: how many settings each will take is not known before.
     quiet = replace(desk, notify=lambda _stage, _done, _total: None)
 
-    def measure(setting: Setting) -> list[Measured]:
-        return quiet.measured("", list(tasks.values()), [setting])
+    def measure(settings: Sequence[Setting]) -> list[Measured]:
+        return quiet.measured("", list(tasks.values()), settings)
 
     return climb(
-        line,
+        lines,
         measure,
         list(tasks),
         grid,
@@ -187,6 +193,7 @@ def _climb(
         extend=extend,
         stop=stop,
         seed=config.seed,
+        notify=notify,
     )
 
 

@@ -1,0 +1,56 @@
+"""How many tokens a forward pass takes in: as many as the machine works through well, and has room for.
+
+Budgets follow from the model's shape and the device's whole memory, not from what happens to be free: batches, and with
+them rounding, are the same whenever the same command runs on the same machine.
+"""
+
+from typing import Any
+
+import torch
+
+CPU_TOKENS = 512
+"""A CPU is as fast with few tokens, and small batches are padded less."""
+CPU_FORKED = 8
+"""Times as many may come to be where a pass forks: what they share is read with few rows, which is slow with fewer."""
+FEWEST, MOST = 1024, 16384
+"""Tokens of a pass on a GPU, at least and at most."""
+CPU_ROWS = 64
+"""Rows under way beyond which a CPU writes no more tokens a second."""
+MOST_ROWS = 512
+
+
+def pass_tokens(model: Any) -> int:
+    """Return how many tokens are to enter one forward pass, padding counted.
+
+    Args:
+        model: a handle.
+    """
+    if model.device.type != "cuda":
+        return CPU_TOKENS
+    # A thirty-second of the memory, at 24 numbers of 2 bytes a token for every coordinate of the stream: an MLP's inner
+    # activations, queries, keys, values, the stream itself.
+    memory = torch.cuda.get_device_properties(model.device).total_memory
+    return max(FEWEST, min(MOST, memory // (32 * 48 * model.width)))
+
+
+def forked_tokens(model: Any) -> int:
+    """Return how many tokens a pass may hold behind its last fork.
+
+    Args:
+        model: a handle.
+    """
+    return pass_tokens(model) * (CPU_FORKED if model.device.type != "cuda" else 1)
+
+
+def rows_under_way(model: Any, rows: Any, limit: int) -> int:
+    """Return how many rows are to be written at a time.
+
+    Args:
+        model: a handle.
+        rows: the prompts.
+        limit: tokens written to each at most.
+    """
+    if model.device.type != "cuda":
+        return CPU_ROWS
+    longest = max(map(len, rows.tokens)) + limit
+    return max(1, min(MOST_ROWS, 4 * pass_tokens(model) // longest))
