@@ -13,15 +13,20 @@ from families import FAMILIES
 from steersman.edits import Add
 from steersman.gates import Gate
 from steersman.intervention import steer
+from steersman.maths.geometry import unit
 from steersman.model import prefixes
 from steersman.model.generate import Sampling
 from steersman.model.layout import hidden_of
 from steersman.plan import Plan
+from steersman.prompts import Example
+from steersman.recording import record_texts
 from steersman.where import Site
 from tiny import mixed_plans as tiny_plans
 from tiny import plan, tiny_model
 
-SHOTS = "".join(f"Q: {text}. " for text in ("one and one? A: two", "two and two? A: four", "three and three? A: six") * 3)
+SHOTS = "".join(
+    f"Q: {text}. " for text in ("one and one? A: two", "two and two? A: four", "three and three? A: six") * 2
+)
 QUESTIONS = ("three and one", "two", "five and sixteen", "two")
 PROMPTS = [f"{SHOTS}Q: {question}? A:" for question in QUESTIONS]
 PROMPTS.insert(2, "Another beginning altogether, read on its own.")
@@ -90,7 +95,7 @@ def options_together_and_alone(model, plans):
 def test_every_span_is_scored_together_as_alone(name):
     found, apart, together, alone = options_together_and_alone(tiny_model("llama"), SPANS[name])
     torch.testing.assert_close(found, apart, **CLOSE)
-    assert together[0] < 0.7 * alone[0]
+    assert together[0] < (0.7 if len(SPANS[name]) > 1 else 1) * alone[0]
     assert all(together[block] <= alone[block] for block in alone)
 
 
@@ -174,7 +179,10 @@ def test_the_same_tokens_with_other_prompts_are_told_apart():
 
 def test_gates_decide_for_every_row_that_another_stands_for():
     model = tiny_model("llama")
-    gate = Gate(Site(0), torch.randn(model.width, generator=torch.Generator().manual_seed(0)), 0.0)
+    vector = unit(torch.randn(model.width, generator=torch.Generator().manual_seed(0)))
+    texts = [Example("", prompt) for prompt in PROMPTS]
+    read = record_texts(model, texts, texts, span="last", layers=[0]).positive[Site(0)]
+    gate = Gate(Site(0), vector, float((read @ vector).median()))
     direction = plan(3, [2])
     steps = [Plan.of(_gated(direction.scaled(value), gate)) for value in (0.5, 1.0, 2.0)]
     rows, each = crossed(steps)

@@ -271,7 +271,7 @@ def _heeding():
 
 
 @pytest.mark.usefixtures("_heeding")
-@pytest.mark.parametrize("after", [0, 1, 5, 11])
+@pytest.mark.parametrize("after", [0, 1, 2])
 def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     steersman, commands, tmp_path, monkeypatch, calm, after
 ):
@@ -292,7 +292,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
     last = done.err.splitlines()[-1]
     assert last == "steersman: interrupted; finished work is kept, and the same command goes on from there"
     kept = items(folder)
-    assert len(kept) >= 2 * after - after // 3
+    assert len(kept) >= 4 * 2 * after  # two items of a batch under each of four settings
     again = []
 
     def counting(self, prompts, *rest):
@@ -304,7 +304,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(
         done = steersman(*command)
     assert done.code == 0, done.err
     assert told(done, folder) == calm
-    assert len(asked) + len(again) == 12  # three batches under each of four settings, none twice
+    assert len(asked) + len(again) == 3  # three batches, each under all settings, none twice
     assert items(folder)[: len(kept)] == kept
     assert len(set(items(folder))) == len(items(folder)) == 4 * 8
 

@@ -4,6 +4,7 @@ Budgets follow from the model's shape and the device's whole memory, not from wh
 them rounding, are the same whenever the same command runs on the same machine.
 """
 
+import os
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ CPU_FORKED = 8
 """Times as many may come to be where a pass forks: what they share is read with few rows, which is slow with fewer."""
 FEWEST, MOST = 1024, 16384
 """Tokens of a pass on a GPU, at least and at most."""
-CPU_ROWS = 64
-"""Rows under way beyond which a CPU writes no more tokens a second."""
-MOST_ROWS = 512
+MOST_ROWS = 192
+"""Rows under way beyond which little is gained: a step then takes nearly as much longer as there are more."""
+CACHED = 8
+"""The share of a device's memory that the keys and values of the rows under way may take is one in so many."""
 
 
 def pass_tokens(model: Any) -> int:
@@ -29,8 +31,7 @@ def pass_tokens(model: Any) -> int:
         return CPU_TOKENS
     # A thirty-second of the memory, at 24 numbers of 2 bytes a token for every coordinate of the stream: an MLP's inner
     # activations, queries, keys, values, the stream itself.
-    memory = torch.cuda.get_device_properties(model.device).total_memory
-    return max(FEWEST, min(MOST, memory // (32 * 48 * model.width)))
+    return max(FEWEST, min(MOST, _memory(model.device) // (32 * 48 * model.width)))
 
 
 def forked_tokens(model: Any) -> int:
@@ -50,7 +51,16 @@ def rows_under_way(model: Any, rows: Any, limit: int) -> int:
         rows: the prompts.
         limit: tokens written to each at most.
     """
-    if model.device.type != "cuda":
-        return CPU_ROWS
     longest = max(map(len, rows.tokens)) + limit
-    return max(1, min(MOST_ROWS, 4 * pass_tokens(model) // longest))
+    each = 2 * model.depth * model.width * torch.finfo(model.dtype).bits // 8
+    return max(1, min(MOST_ROWS, _memory(model.device) // CACHED // (each * longest)))
+
+
+def _memory(device: torch.device) -> int:
+    """Return a device's memory, bytes; where nobody tells, that of a small machine."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 8 * 2**30

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_tensor
-from transformers.cache_utils import DynamicLayer
 
 from steersman.model.arranging import Group, Rows
 from steersman.model.budget import rows_under_way
 from steersman.model.forking import select_blocks
+from steersman.model.growing import growing
 from steersman.model.handle import Handle
 from steersman.model.head import Seen
 from steersman.model.hooks import around, excuse_row, start_rows
@@ -65,6 +65,7 @@ class Writer:
     _alive: list[int] = field(init=False, default_factory=list)
     _cache: Any = field(init=False, default=None)
     _mask: Tensor = field(init=False)
+    _grows: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         count = len(self.rows.tokens)
@@ -90,7 +91,7 @@ class Writer:
                         self._step()
                     continue
                 free = room - len(self._alive)
-                if self._alive and (free < max(1, room // 4) or not _joins(self._cache)):
+                if self._alive and (free < max(1, room // 4) or not self._grows):
                     self._step()
                     continue
                 chosen = self._next(group, waiting, free)
@@ -145,10 +146,11 @@ class Writer:
         select_blocks(cache, lambda block: tree.in_block(block).members[places])
         mask = read.past.mask[places.to(read.past.mask.device)]
         if not self._alive:
-            self._cache, self._mask = cache, mask
+            self._cache, self._mask, self._grows = cache, mask, growing(cache)
         else:
             longest = max(mask.shape[1], self._mask.shape[1])
-            _merge(self._cache, cache)
+            for own, new in zip(self._cache.layers, cache.layers, strict=True):
+                own.join(new)
             self._mask = torch.cat([_wide(self._mask, longest), _wide(mask, longest)])
         self._alive += numbers
 
@@ -186,27 +188,11 @@ class Writer:
         select_blocks(self._cache, lambda _: index)
         self._mask = self._mask[index.to(self._mask.device)]
         empty = int((self._mask.cumsum(1) == 0).all(0).sum())
-        if empty and _joins(self._cache):
+        if empty and self._grows:
             # What is padding to all rows that are left is no longer carried along.
             self._mask = self._mask[:, empty:]
             for layer in self._cache.layers:
-                layer.keys, layer.values = layer.keys[:, :, empty:], layer.values[:, :, empty:]
-
-
-def _joins(cache: Any) -> bool:
-    """Return whether rows of another length can be set beside those of a cache: every block keeps all positions."""
-    layers = getattr(cache, "layers", None)
-    return bool(layers) and all(type(layer) is DynamicLayer and layer.is_initialized for layer in layers)
-
-
-def _merge(cache: Any, other: Any) -> None:
-    """Set another cache's rows behind those of a cache, both ending at the same place."""
-    for own, new in zip(cache.layers, other.layers, strict=True):
-        longest = max(own.keys.shape[2], new.keys.shape[2])
-        for name in ("keys", "values"):
-            parts = [getattr(own, name), getattr(new, name)]
-            parts = [pad_tensor(part, (0, 0, longest - part.shape[2], 0)) for part in parts]
-            setattr(own, name, torch.cat(parts))
+                layer.leave_out(empty)
 
 
 def _wide(mask: Tensor, length: int) -> Tensor:
