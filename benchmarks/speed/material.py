@@ -130,7 +130,7 @@ def scorings(model: sm.Model, data: Path, sizes: dict[str, int]) -> dict[str, di
     kept = [item for item, prompt in zip(items, parts["score0"]["prompts"], strict=False) if prompt in chosen]
     parts["check"] = lettered(model, kept, [])
     if examples:
-        parts["score5"] = lettered(model, several(items, sizes["score5"]), examples)
+        parts["score5"] = lettered(model, dense(items, sizes["score5"]), examples)
     return parts
 
 
@@ -175,6 +175,21 @@ def lines(path: Path) -> list[str]:
     if not path.is_file():
         return []
     return [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+DENSE = 9
+"""Questions of a subject: 500 spread over MMLU's 57 subjects are about so many of each."""
+
+
+def dense(items: Sequence[Question], count: int) -> list[Question]:
+    """Return so many questions, as many of each subject as 500 hold, of subjects taken evenly from the sorted list."""
+    by_subject: dict[str, list[Question]] = {}
+    for item in items:
+        by_subject.setdefault(item.subject, []).append(item)
+    full = [rows[:DENSE] for _, rows in sorted(by_subject.items()) if len(rows) >= DENSE]
+    wanted = min(len(full), -(-count // DENSE))
+    chosen = [item for place in range(wanted) for item in full[(2 * place + 1) * len(full) // (2 * wanted)]]
+    return several(chosen or items, count)
 
 
 def several(rows: Sequence[Any], count: int) -> list[Any]:

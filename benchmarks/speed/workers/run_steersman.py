@@ -9,6 +9,7 @@ from rates import matrix_seconds
 import steersman as sm
 from steersman.activations import Origin
 from steersman.model.encode import completion_tokens, prompt_tokens
+from steersman.model.generate import Sampling
 
 TINY = 1e-3
 """Coefficients of the overhead runs, fractions of the residual norm: the texts stay as long as unsteered ones."""
@@ -69,13 +70,15 @@ class Steersman(Contender):
 
     def overhead_score(self, job: dict[str, Any]) -> dict[str, Any]:
         count = len(job["prompts"])
-        scores = self.model.score(job["prompts"], job["answers"], self.chosen, batch_size=count)
+        # Plain texts: a chat template would be read once for rows of one plan, and its reading is not what is timed.
+        scores = self.model.score(job["prompts"], job["answers"], self.chosen, batch_size=count, chat=False)
         return {"tokens": sum(len(score.tokens) for score in scores)}
 
     def overhead_generate(self, job: dict[str, Any]) -> dict[str, Any]:
-        count, new = len(job["prompts"]), job["new_tokens"]
-        texts = self.model.generate(job["prompts"], self.chosen, max_new_tokens=new, batch_size=count)
-        return {"tokens": sum(self.length(text) for text in texts)}
+        plans = self.chosen or sm.Plan()
+        each = [plans] * len(job["prompts"]) if isinstance(plans, sm.Plan) else plans
+        made = self.model.complete(job["prompts"], each, Sampling(job["new_tokens"]), chat=False)
+        return {"tokens": sum(len(one.tokens) for one in made)}
 
     def floor(self, job: dict[str, Any]) -> dict[str, Any]:
         """Return the seconds that one token's matrix products take at the machine's own rate, by kind of matrix."""

@@ -12,6 +12,8 @@ from steersman.plan import Plan
 
 logger = logging.getLogger(__name__)
 
+COPIED = 16
+"""Tokens that rows have a copy of count one in so many."""
 IN_ORDER = 32
 """Rows of a batch where another context is under way and rows stay in their order."""
 UNSHARED = ("last", "generated", "completion", "after_instruction")
@@ -123,9 +125,10 @@ def _batches(model: Handle, rows: Rows, chosen: Sequence[int], shared: int, most
     shortest = 0
     for row in ordered:
         text, plan = rows.text(row), rows.plans[row].digest()
+        own = len(rows.tokens[row]) - shared
         # The rows' copies of what they share are not computed, but take their time to be made and looked at.
-        length = len(rows.tokens[row]) - shared + shared // 4
-        full = len(texts | {text}) * length > enter or len(classes | {(text, plan)}) * length > leave
+        copied = own + shared // COPIED
+        full = len(texts | {text}) * own > enter or len(classes | {(text, plan)}) * copied > leave
         apart = bool(shared) and not model.skips_padding and len(rows.tokens[row]) != shortest
         if not batches or full or apart or (most is not None and len(batches[-1]) >= most):
             batches.append([])

@@ -23,6 +23,9 @@ class GrowingLayer(DynamicLayer):
         values: the same.
     """
 
+    keys: Any
+    values: Any
+
     def __init__(self, keys: Tensor, values: Tensor) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
