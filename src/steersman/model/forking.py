@@ -10,16 +10,14 @@ repeated with them. The cache of a block then holds as many rows as that block h
 A fork is counted in blocks: fork k lies before block k, the last one behind all blocks. A step at a block's output is
 made behind the fork that follows it, so that the block itself is still shared.
 
-Which of a block's arguments hold a row for each of the batch is found out once for a model, in a pass over a batch of a
-size that nothing else has, and whether a forked pass comes out as the plain one is tried on the same occasion
-(`try_out`). Where it does not, rows are read one by one as ever, and the reason is told.
+Which of a block's arguments hold a row for each of the batch, and whether a model can be forked at all, is found out
+once for each model (`trial`).
 """
 
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -212,152 +210,6 @@ def _repeated(
 
     own = tuple(each(value, ("args", place)) for place, value in enumerate(args))
     return own, {name: each(value, ("kwargs", name)) for name, value in arguments.items()}
-
-
-@dataclass(frozen=True)
-class Forking:
-    """Whether and how a model's forward pass can be forked.
-
-    Args:
-        paths: the arguments of its blocks that hold a row for each of the batch.
-        cached: whether it can be with a cache, which is then read on behind.
-        reason: why it cannot be; empty where it can.
-    """
-
-    paths: Paths = field(default_factory=dict)
-    cached: bool = False
-    reason: str = ""
-
-    @cached_property
-    def works(self) -> bool:
-        """Whether passes without a cache can be forked."""
-        return not self.reason
-
-
-ROWS, LENGTH = 3, 7
-"""The batch of the trial: no other dimension of a block's arguments is likely to be of this size."""
-
-
-@torch.no_grad()
-def try_out(model: Any, layout: Layout, accepts: frozenset[str]) -> Forking:
-    """Return whether a forked pass comes out as the plain pass over all rows, found by trying both.
-
-    Args:
-        model: the Hugging Face model.
-        layout: where its blocks are.
-        accepts: names of the arguments that its forward takes.
-    """
-    try:
-        paths = _paths(model, layout, accepts)
-        off = _difference(model, layout, accepts, paths, cached=False)
-    except Exception as error:
-        return Forking(reason=f"its blocks do not take a batch that grows: {type(error).__name__}")
-    if off:
-        return Forking(reason="a forked pass came out differently")
-    try:
-        behind = not _difference(model, layout, accepts, paths, cached=True)
-    except Exception:
-        behind = False
-    return Forking(paths, behind)
-
-
-def _batch(accepts: frozenset[str], device: torch.device, *, after: int = 0) -> dict[str, Tensor]:
-    """Return the arguments of a pass over three rows of which one is padded; of a token behind it where asked."""
-    tokens = torch.tensor([[5, 1, 2, 3, 4, 0, 1], [0, 1, 2, 3, 4, 5, 2], [0, 0, 3, 1, 2, 3, 4]], device=device)
-    mask = torch.ones_like(tokens)
-    mask[2, :2] = 0
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    if after:
-        mask = torch.cat([mask, mask.new_ones(ROWS, after)], 1)
-        tokens, positions = tokens[:, :after], (mask.cumsum(1) - 1)[:, -after:]
-    return {
-        "input_ids": tokens,
-        "attention_mask": mask,
-        **({"position_ids": positions} if "position_ids" in accepts else {}),
-    }
-
-
-def _paths(model: Any, layout: Layout, accepts: frozenset[str]) -> Paths:
-    found: dict[Path, int] = {}
-
-    def note(value: Any, path: Path) -> None:
-        if isinstance(value, Tensor):
-            if value.ndim > 1 and value.shape[0] and value.shape[0] % ROWS == 0:
-                found[path] = value.shape[0] // ROWS
-        elif type(value) in (tuple, list):
-            for place, part in enumerate(value):
-                note(part, (*path, place))
-
-    def look(_module: Any, args: tuple[Any, ...], arguments: dict[str, Any]) -> None:
-        # What is handed on from block to block comes repeated already.
-        for place, value in enumerate(args[1:], start=1):
-            note(value, ("args", place))
-        for name, value in arguments.items():
-            if name != "hidden_states":
-                note(value, ("kwargs", name))
-
-    handles = [block.register_forward_pre_hook(look, with_kwargs=True) for block in layout.blocks]
-    try:
-        with uncompiled():
-            model(**_batch(accepts, _device(model)), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
-
-
-def _device(model: Any) -> torch.device:
-    devices = [parameter.device for parameter in model.parameters()]
-    return next((device for device in devices if device.type != "meta"), torch.device("cpu"))
-
-
-def _difference(model: Any, layout: Layout, accepts: frozenset[str], paths: Paths, *, cached: bool) -> bool:
-    """Return whether logits differ between a pass that forks and the plain one over as many rows."""
-    block = (layout.depth + 1) // 2
-    members = torch.tensor([0, 1, 2, 0, 2, 1, 0])
-    firsts = torch.tensor([0, 1, 2])
-    entry = Fork(0, firsts, members, firsts)
-    tree = Tree(torch.arange(7), (entry, Fork(block, torch.arange(7), torch.arange(7), members)))
-    scale = torch.linspace(-1, 1, 7)
-
-    def push(_module: Any, _args: Any, output: Any) -> Any:
-        hidden = hidden_of(output)
-        if len(hidden) != len(scale):
-            return None
-        ramp = torch.linspace(-1, 1, layout.width, device=hidden.device, dtype=hidden.dtype)
-        amount = scale.to(hidden)[:, None, None] * hidden.norm(dim=-1, keepdim=True)
-        return with_hidden(output, hidden + amount * ramp)
-
-    def run(*, fork: bool) -> list[Tensor]:
-        index = torch.arange(3) if fork else members
-        given = _batch(accepts, _device(model))
-        given = {name: value[index.to(value.device)] for name, value in given.items()}
-        handle = layout.blocks[block - 1].register_forward_hook(push)
-        try:
-            if not fork:
-                with uncompiled():
-                    output = model(**given, use_cache=cached)
-            else:
-                with following(layout, tree, paths):
-                    output = model(**given, use_cache=cached)
-            found = [output.logits[:, 2:]]  # without what is padding in one of the rows
-            if cached:
-                cache = output.past_key_values
-                if fork:
-                    select_blocks(cache, lambda number: tree.in_block(number).members)
-                after = _batch(accepts, _device(model), after=1)
-                after = {name: value[members.to(value.device)] for name, value in after.items()}
-                with uncompiled():
-                    found.append(model(**after, past_key_values=cache, use_cache=True).logits)
-        finally:
-            handle.remove()
-        return found
-
-    for plain, other in zip(run(fork=False), run(fork=True), strict=True):
-        slack = max(1e-3, min(100 * torch.finfo(plain.dtype).eps, 0.05)) * float(plain.abs().max())
-        if plain.shape != other.shape or not float((plain - other).abs().max()) <= slack:
-            return True
-    return False
 
 
 def select_blocks(cache: Any, rows: Callable[[int], Tensor]) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from steersman.errors import InputError, MismatchError
-from steersman.model.forking import Forking, try_out
 from steersman.model.head import Head, find_head
 from steersman.model.layout import Layout, accepted, reads_on, skips_padding
 from steersman.model.parts import Part, Place, discover_parts, place_of
+from steersman.model.trial import Forking, try_out
 from steersman.plan import Plan
 from steersman.where import Site
 
