@@ -98,7 +98,10 @@ class Handle:
     def head(self) -> Head | None:
         """The language-model head by itself; `None` where logits come from the model's own forward alone."""
         with self.at_rest():
-            return find_head(self.hf, self.layout, self.accepts)
+            found = find_head(self.hf, self.layout, self.accepts)
+        if found is None:
+            logger.info("%s gives logits by its own forward alone, for all positions of a pass", self.name)
+        return found
 
     def find_out(self) -> None:
         """Find out, where it is not known yet, what decides how rows are read; best before any context is entered."""

@@ -94,6 +94,7 @@ def find_head(model: Any, layout: Layout, accepts: frozenset[str]) -> Head | Non
         project = model.get_output_embeddings()
         bare = project(hidden).float()
     except Exception:
+        # Models fail here in ways of their own; their forward still gives logits, and `--verbose` says that it does.
         return None
     if bare.shape != wanted.shape:
         return None

@@ -49,6 +49,7 @@ def try_out(model: Any, layout: Layout, accepts: frozenset[str]) -> Forking:
         layout: where its blocks are.
         accepts: names of the arguments that its forward takes.
     """
+    # A model that cannot be forked may fail in any way; rows are then read one by one, and the reason is told.
     try:
         paths = _paths(model, layout, accepts)
         off = _difference(model, layout, accepts, paths, cached=False)
