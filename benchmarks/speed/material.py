@@ -177,8 +177,9 @@ def lines(path: Path) -> list[str]:
     return [json.loads(line)["prompt"] for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-DENSE = 9
-"""Questions of a subject: 500 spread over MMLU's 57 subjects are about so many of each."""
+WHOLE = 500
+"""Questions of the whole work, which are spread over the subjects that there are; a smaller work takes fewer subjects
+with as many questions of each."""
 
 
 def dense(items: Sequence[Question], count: int) -> list[Question]:
@@ -186,8 +187,9 @@ def dense(items: Sequence[Question], count: int) -> list[Question]:
     by_subject: dict[str, list[Question]] = {}
     for item in items:
         by_subject.setdefault(item.subject, []).append(item)
-    full = [rows[:DENSE] for _, rows in sorted(by_subject.items()) if len(rows) >= DENSE]
-    wanted = min(len(full), -(-count // DENSE))
+    each = WHOLE // len(by_subject)
+    full = [rows[:each] for _, rows in sorted(by_subject.items()) if len(rows) >= each]
+    wanted = min(len(full), -(-count // max(1, each)))
     chosen = [item for place in range(wanted) for item in full[(2 * place + 1) * len(full) // (2 * wanted)]]
     return several(chosen or items, count)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from steersman.activations import Origin
 from steersman.errors import InputError
+from steersman.model.attention import attending
 from steersman.model.budget import pass_tokens
 from steersman.model.encode import Side, completion_tokens, forward_arguments, pad, prompt_tokens, text_tokens
 from steersman.model.handle import Handle
@@ -229,7 +230,8 @@ class Reader:
             arguments = arguments_behind(self.model, shared.beginning, texts)
         seen = _Seen(len(self.sites), self.span, self._may_stop())
         # The decoder alone: the language-model head's logits are not needed.
-        with capturing(self.model, self.sites, seen, torch.tensor(lengths)), suppress(_Enough):
+        watched = capturing(self.model, self.sites, seen, torch.tensor(lengths))
+        with watched, suppress(_Enough), attending(self.model.attention):
             self.model.layout.base(**arguments)
         norms, tokens = _norms(seen, self.sites)
         counts = seen.mask.sum(1)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from steersman.model import prefixes
+from steersman.model.attention import attending
 from steersman.model.encode import pad
 from steersman.model.hooks import capturing
 from steersman.model.prefixes import arguments_behind, by_beginning, read_beginning, shared_length
@@ -64,7 +65,8 @@ def test_rows_behind_a_beginning_are_read_as_whole(family):
     with torch.no_grad(), capturing(model, [Site(model.depth - 1)], take, torch.tensor([20])):
         beginning = read_beginning(model, SHARED)
     for _ in range(2):  # what a pass leaves in the cache is its own copy's
-        with torch.no_grad(), capturing(model, [Site(model.depth - 1)], take, torch.tensor([20] * 3)):
+        watched = capturing(model, [Site(model.depth - 1)], take, torch.tensor([20] * 3))
+        with torch.no_grad(), watched, attending(model.attention):
             model.layout.base(**arguments_behind(model, beginning, rows))
     for number, row in enumerate(rows):
         batch = pad(model, [row], [len(row)])

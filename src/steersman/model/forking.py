@@ -17,7 +17,7 @@ once for each model (`trial`).
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -181,35 +181,53 @@ def following(layout: Layout, tree: Tree, paths: Paths, contexts: Sequence[Any] 
             hooks[handle.id].steersman = True
             hooks.move_to_end(handle.id, last=False)
             stack.callback(handle.remove)
+        repeats: dict[int, _Repeats] = {}
         for number in range(later[0].block if later else layout.depth, layout.depth):
             # Of the batch that entered, the row that each class of this block comes from.
-            origin = tree.entry.members[tree.in_block(number).firsts]
+            fork = tree.in_block(number)
+            ours = repeats.setdefault(fork.block, _Repeats(paths, tree.entry.classes, tree.entry.members[fork.firsts]))
 
-            def repeat(_module: Any, args: Any, arguments: dict[str, Any], origin: Tensor = origin) -> Any:
-                if threading.get_ident() != thread:
-                    return None
-                return _repeated(args, arguments, paths, tree.entry.classes, origin)
+            def repeat(_module: Any, args: Any, arguments: dict[str, Any], ours: _Repeats = ours) -> Any:
+                return ours.made(args, arguments) if threading.get_ident() == thread else None
 
             stack.callback(layout.blocks[number].register_forward_pre_hook(repeat, with_kwargs=True).remove)
         yield
 
 
-def _repeated(
-    args: tuple[Any, ...], arguments: Mapping[str, Any], paths: Paths, batch: int, origin: Tensor
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    def each(value: Any, path: Path) -> Any:
-        if isinstance(value, Tensor):
-            each_row = paths.get(path, 0)
-            if each_row and value.shape[0] == each_row * batch:
-                parts = value.unflatten(0, (batch, each_row)).index_select(0, origin.to(value.device))
-                return parts.flatten(0, 1)
-            return value
-        if type(value) in (tuple, list):
-            return type(value)(each(part, (*path, place)) for place, part in enumerate(value))
-        return value
+@dataclass
+class _Repeats:
+    """What blocks are handed for every row of the batch, repeated for the rows behind a fork.
 
-    own = tuple(each(value, ("args", place)) for place, value in enumerate(args))
-    return own, {name: each(value, ("kwargs", name)) for name, value in arguments.items()}
+    Args:
+        paths: where it is.
+        batch: rows of the batch.
+        origin: `[classes]` the row that each class comes from.
+    """
+
+    paths: Paths
+    batch: int
+    origin: Tensor
+    _known: dict[Path, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def made(self, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return a block's arguments, repeated; what all blocks are handed is repeated once."""
+        own = tuple(self._each(value, ("args", place)) for place, value in enumerate(args))
+        return own, {name: self._each(value, ("kwargs", name)) for name, value in arguments.items()}
+
+    def _each(self, value: Any, path: Path) -> Any:
+        if isinstance(value, Tensor):
+            each_row = self.paths.get(path, 0)
+            if not each_row or value.shape[0] != each_row * self.batch:
+                return value
+            given, repeated = self._known.get(path, (None, value))
+            if given is not value:
+                parts = value.unflatten(0, (self.batch, each_row)).index_select(0, self.origin.to(value.device))
+                repeated = parts.flatten(0, 1)
+                self._known[path] = (value, repeated)
+            return repeated
+        if type(value) in (tuple, list):
+            return type(value)(self._each(part, (*path, place)) for place, part in enumerate(value))
+        return value
 
 
 def select_blocks(cache: Any, rows: Callable[[int], Tensor]) -> None:

@@ -1,7 +1,6 @@
 """A loaded model with all that steering needs to know of it."""
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from steersman.errors import InputError, MismatchError
 from steersman.model.head import Head, find_head
 from steersman.model.layout import Layout, accepted, reads_on, skips_padding
 from steersman.model.parts import Part, Place, discover_parts, place_of
-from steersman.model.trial import Forking, try_out
+from steersman.model.trial import Forking, attends, try_out
+from steersman.model.turns import Turns
 from steersman.plan import Plan
 from steersman.where import Site
 
@@ -51,7 +51,7 @@ class Handle:
     stop_tokens: frozenset[int] = field(default_factory=frozenset)
     suffix: int = 0
     under_way: list[Any] = field(default_factory=list, repr=False)
-    lock: Any = field(default_factory=threading.RLock, repr=False)
+    lock: Any = field(default_factory=Turns, repr=False)
 
     @property
     def depth(self) -> int:
@@ -103,9 +103,15 @@ class Handle:
             logger.info("%s gives logits by its own forward alone, for all positions of a pass", self.name)
         return found
 
+    @cached_property
+    def attention(self) -> list[Any]:
+        """The configurations by which the model is let attend as `attention` does; none where it cannot be."""
+        with self.at_rest():
+            return attends(self.hf, self.layout, self.accepts)
+
     def find_out(self) -> None:
         """Find out, where it is not known yet, what decides how rows are read; best before any context is entered."""
-        for name in ("reads_on", "skips_padding", "forking", "head"):
+        for name in ("reads_on", "skips_padding", "forking", "head", "attention"):
             getattr(self, name)
 
     @cached_property

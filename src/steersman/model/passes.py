@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from steersman.model.arranging import UNSHARED, Group, Rows, arrange
+from steersman.model.attention import attending, shareable, shared
 from steersman.model.encode import Side, forward_arguments, pad
 from steersman.model.forking import Tree, forked, grow, select_blocks
 from steersman.model.handle import Handle
@@ -43,13 +44,20 @@ class Past:
         at[self.tree.rows] = torch.arange(len(self.tree.rows))
         return at[rows]
 
-    def behind(self, tree: Tree) -> Any:
-        """Return a copy of the cache with the rows that another tree's classes go on from, block by block."""
-        cache = _copied(self.cache)
+    def behind(self, tree: Tree, *, once: bool = False) -> Any:
+        """Return a cache with the rows that another tree's classes go on from, block by block.
+
+        Args:
+            tree: the other one.
+            once: for one pass, in which attention can look at them uncopied where none of them is padded.
+        """
 
         def rows(block: int) -> Tensor:
             return self.tree.in_block(block).members[self.places(tree.rows[tree.in_block(block).firsts])]
 
+        if once and shareable(self.cache) and bool(self.mask.all()):
+            return shared(self.cache, rows)
+        cache = _copied(self.cache)
         select_blocks(cache, rows)
         return cache
 
@@ -259,12 +267,12 @@ def advance(
     if past is not None:
         before = past.mask[past.places(tree.rows[tree.entry.firsts]).to(past.mask.device)]
         mask = torch.cat([before, batch.mask], 1)
-        more["past_key_values"] = past.behind(tree)
+        more["past_key_values"] = past.behind(tree, once=bool(model.attention) and not cache)
     arguments: dict[str, Any] = forward_arguments(model, batch, keep=keep)
     arguments["attention_mask"] = mask
     if "position_ids" in arguments:
         arguments["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)[:, -batch.tokens.shape[1] :]
-    with forked(model, tree):
+    with forked(model, tree), attending(model.attention):
         seen, found = _run(model, arguments | more, keep, cache=cache or past is not None)
     whole = mask[tree.entry.members.to(mask.device)]
     return seen, Past(found, tree, whole) if cache else None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from steersman.model.attention import attending, shareable, shared
 from steersman.model.encode import Batch, forward_arguments, pad
 from steersman.model.handle import Handle
 from steersman.model.layout import cache_of
@@ -76,12 +77,13 @@ def _common(rows: Sequence[list[int]]) -> int:
 def read_beginning(model: Handle, tokens: Sequence[int]) -> Beginning:
     """Return a beginning, read in one pass of one row."""
     batch = pad(model, [tokens], [len(tokens)])
-    output = model.layout.base(**forward_arguments(model, batch), use_cache=True)
+    with attending(model.attention):
+        output = model.layout.base(**forward_arguments(model, batch), use_cache=True)
     return Beginning(len(tokens), cache_of(output))
 
 
 def arguments_behind(model: Handle, beginning: Beginning, rows: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Return the arguments of a forward pass over the rows' own tokens.
+    """Return the arguments of a forward pass over the rows' own tokens, to be made inside `attending`.
 
     Args:
         model: the model.
@@ -93,7 +95,11 @@ def arguments_behind(model: Handle, beginning: Beginning, rows: Sequence[Sequenc
     arguments = forward_arguments(model, own)
     if "position_ids" in model.accepts:
         arguments["position_ids"] = whole.positions[:, beginning.length :]
-    # A copy: a pass leaves its own tokens in the cache.
-    cache = copy.deepcopy(beginning.cache)
-    cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=model.device))
+    first = torch.zeros(len(rows), dtype=torch.long, device=model.device)
+    if model.attention and shareable(beginning.cache):
+        cache = shared(beginning.cache, lambda _: first)
+    else:
+        # A copy: a pass leaves its own tokens in the cache.
+        cache = copy.deepcopy(beginning.cache)
+        cache.reorder_cache(first)
     return arguments | {"past_key_values": cache, "use_cache": True}

@@ -1,4 +1,4 @@
-"""Whether a model's forward passes can be forked (`forking`), found out by trying.
+"""Whether a model's forward passes can be forked (`forking`), and its attention done in ours (`attention`), by trying.
 
 Which of a block's arguments hold a row for each of the batch is noted in a pass over a batch of a size that nothing
 else has. Then a forked pass is compared with the plain one, and a token behind both with a cache. Where they do not
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steersman.model.attention import attending, configurations, shareable, shared
 from steersman.model.forking import Fork, Path, Paths, Tree, following, select_blocks
 from steersman.model.layout import Layout, hidden_of, probe_device, uncompiled, with_hidden
 
@@ -151,8 +152,57 @@ def _difference(model: Any, layout: Layout, accepts: frozenset[str], paths: Path
             handle.remove()
         return found
 
-    for plain, other in zip(run(fork=False), run(fork=True), strict=True):
-        slack = max(1e-3, min(100 * torch.finfo(plain.dtype).eps, 0.05)) * float(plain.abs().max())
-        if plain.shape != other.shape or not float((plain - other).abs().max()) <= slack:
-            return True
-    return False
+    return not _alike(run(fork=False), run(fork=True))
+
+
+def _alike(plain: list[Tensor], others: list[Tensor]) -> bool:
+    """Return whether logits are the same to rounding."""
+    for one, other in zip(plain, others, strict=True):
+        slack = max(1e-3, min(100 * torch.finfo(one.dtype).eps, 0.05)) * float(one.abs().max())
+        if one.shape != other.shape or not float((one - other).abs().max()) <= slack:
+            return False
+    return True
+
+
+@torch.no_grad()
+def attends(model: Any, layout: Layout, accepts: frozenset[str]) -> list[Any]:
+    """Return the configurations to be given to `attending`; none where logits come out differently, or off the CPU.
+
+    Args:
+        model: the Hugging Face model.
+        layout: where its blocks are.
+        accepts: names of the arguments that its forward takes.
+    """
+    configs = configurations(layout.base)
+    if probe_device(model).type != "cpu" or not configs:
+        return []
+    # A model may fail in any way where its attention is not what it calls itself; it then keeps its own.
+    try:
+        with uncompiled():
+            plain = _attended(model, accepts, share=False)
+            with attending(configs):
+                ours = _attended(model, accepts, share=True)
+    except Exception:
+        return []
+    # In bfloat16 single logits of such texts lie a tenth apart for rounding alone; of another attention all would.
+    slack = [max(1e-3, 16 * torch.finfo(one.dtype).eps) * float(one.norm()) for one in plain]
+    same = [float((one - other).norm()) <= most for one, other, most in zip(plain, ours, slack, strict=True)]
+    return configs if all(same) else []
+
+
+def _attended(model: Any, accepts: frozenset[str], *, share: bool) -> list[Tensor]:
+    """Return the logits of a pass over three rows, and of one behind two beginnings that three rows share."""
+    given = _batch(accepts, probe_device(model))
+    found = [model(**given, use_cache=False).logits[:, 2:]]
+    beginnings = {name: value[:2] for name, value in given.items()}
+    cache = model(**beginnings, use_cache=True).past_key_values
+    rows = torch.tensor([0, 1, 0])
+    if share and shareable(cache):
+        cache = shared(cache, lambda _: rows)
+    else:
+        select_blocks(cache, lambda _: rows)
+    mask = torch.cat([torch.ones_like(given["attention_mask"]), given["attention_mask"]], 1)
+    behind = {"input_ids": given["input_ids"], "attention_mask": mask}
+    if "position_ids" in accepts:
+        behind["position_ids"] = (mask.cumsum(1) - 1)[:, -LENGTH:]
+    return [*found, model(**behind, past_key_values=cache, use_cache=True).logits[:, 2:]]
