@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ import torch
 Rows = list[list[int]]
 BATCH = 16
 """Rows of a batch where a contender leaves the choice to its user."""
+
+ONCE = {"use_cache": False, "logits_to_keep": 1}
+"""Of a pass that is not read on behind, and whose last logits are wanted."""
 
 MARK = "answer: "
 """Before every answer: a library may print while it is imported."""
@@ -40,6 +44,54 @@ class Contender:
 
     def prepare(self, job: dict[str, Any]) -> None:
         """Set up what no user would set up anew for every run; not timed."""
+
+
+class Looped(Contender):
+    """One whose users loop over coefficients, in left-padded batches of 16.
+
+    Args:
+        folder: the model's.
+        dtype: of weights and activations.
+    """
+
+    def __init__(self, folder: str, dtype: torch.dtype) -> None:
+        self.model, self.tokenizer = load(folder, dtype)
+        self.filler, self.dtype = self.tokenizer.pad_token_id, dtype
+
+    def steered(self, job: dict[str, Any], coefficient: float) -> AbstractContextManager[Any]:
+        """Return a context that gives what is called in the model's place."""
+        raise NotImplementedError
+
+    def last_logits(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return `[batch, vocab]` logits of the last token."""
+        return model(**batch, **ONCE).logits[:, -1]
+
+    def written(self, model: Any, batch: dict[str, torch.Tensor], **settings: Any) -> torch.Tensor:
+        """Return prompts and what was written behind them, greedily."""
+        return model.generate(**batch, **settings)
+
+    @torch.inference_mode()
+    def score(self, job: dict[str, Any]) -> dict[str, Any]:
+        values = []
+        for coefficient in job["coefficients"]:
+            rows: list[list[float]] = []
+            with self.steered(job, coefficient) as model:
+                for batch in batches(job["tokens"], self.filler):
+                    rows += letters_of(self.last_logits(model, batch), job["letters"])
+            values.append(rows)
+        return {"values": values, "tokens": sum(map(len, job["tokens"])) * len(values)}
+
+    @torch.inference_mode()
+    def generate(self, job: dict[str, Any]) -> dict[str, Any]:
+        written = []
+        settings = {"max_new_tokens": job["new_tokens"], "do_sample": False, "pad_token_id": self.filler}
+        for coefficient in job["coefficients"]:
+            with self.steered(job, coefficient) as model:
+                for batch in batches(job["tokens"], self.filler):
+                    del batch["position_ids"]
+                    out = self.written(model, batch, **settings)
+                    written += cut(out[:, batch["input_ids"].shape[1] :], set(job["stops"]))
+        return {"written": written, "tokens": sum(map(len, written))}
 
 
 def serve(make: Callable[[str, torch.dtype], Contender]) -> None:

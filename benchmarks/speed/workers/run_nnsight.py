@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 import torch
-from common import Contender, batches, cut, letters_of, load, recorded, serve
+from common import ONCE, Contender, batches, cut, letters_of, load, recorded, serve
 from nnsight import TransformersModel
 
 # A generation that ends before the limit is what it should be; nnsight says so of every loop over its steps.
@@ -22,7 +22,7 @@ class NNsight(Contender):
     def record(self, job: dict[str, Any]) -> dict[str, Any]:
         model, parts = self.model, []
         for batch in batches(job["tokens"], self.filler):
-            with model.trace(batch, use_cache=False, logits_to_keep=1):
+            with model.trace(batch, **ONCE):
                 states = [block.output[:, -1] for block in model.model.layers]
                 states.save()
             parts.append(torch.stack([state.float() for state in states]))
@@ -35,7 +35,7 @@ class NNsight(Contender):
             added = (coefficient * job["vector"]).to(self.dtype)
             rows: list[list[float]] = []
             for batch in batches(job["tokens"], self.filler):
-                with model.trace(batch, use_cache=False, logits_to_keep=1):
+                with model.trace(batch, **ONCE):
                     model.model.layers[layer].output = model.model.layers[layer].output + added
                     logits = model.lm_head.output[:, -1].save()
                 rows += letters_of(logits, job["letters"])

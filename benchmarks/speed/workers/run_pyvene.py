@@ -1,26 +1,24 @@
 """pyvene: `CollectIntervention` at every block to record, `AdditionIntervention` at one to steer, batches of 16."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pyvene
 import torch
-from common import Contender, batches, cut, letters_of, load, recorded, serve
-
-ONCE = {"use_cache": False, "logits_to_keep": 1}
+from common import ONCE, Looped, batches, recorded, serve
 
 
-class Pyvene(Contender):
+class Pyvene(Looped):
     def __init__(self, folder: str, dtype: torch.dtype) -> None:
-        self.model, self.tokenizer = load(folder, dtype)
-        self.filler = self.tokenizer.pad_token_id
-        self.dtype = dtype
+        super().__init__(folder, dtype)
         self.collecting: pyvene.IntervenableModel | None = None
 
-    def steered(self, job: dict[str, Any], coefficient: float) -> pyvene.IntervenableModel:
+    def steered(self, job: dict[str, Any], coefficient: float) -> AbstractContextManager[Any]:
         added = (coefficient * job["vector"]).to(self.dtype)
         addition = pyvene.AdditionIntervention(embed_dim=len(added), source_representation=added)
         place = f"model.layers[{job['layer']}].output"
-        return pyvene.IntervenableModel([{"component": place, "intervention": addition}], model=self.model)
+        model = pyvene.IntervenableModel([{"component": place, "intervention": addition}], model=self.model)
+        return nullcontext(model)
 
     def prepare(self, job: dict[str, Any]) -> None:
         """Set up what collects every block's output, as a user would once."""
@@ -41,34 +39,11 @@ class Pyvene(Contender):
             parts.append(torch.stack(states).reshape(depth, rows, -1).float())
         return recorded(torch.cat(parts, 1), sum(map(len, job["tokens"])), job, job["tokens"])
 
-    @torch.inference_mode()
-    def score(self, job: dict[str, Any]) -> dict[str, Any]:
-        values = []
-        for coefficient in job["coefficients"]:
-            model = self.steered(job, coefficient)
-            rows: list[list[float]] = []
-            for batch in batches(job["tokens"], self.filler):
-                _, output = model(batch | ONCE)
-                rows += letters_of(output.logits[:, -1], job["letters"])
-            values.append(rows)
-        return {"values": values, "tokens": sum(map(len, job["tokens"])) * len(values)}
+    def last_logits(self, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return model(batch | ONCE)[1].logits[:, -1]
 
-    @torch.inference_mode()
-    def generate(self, job: dict[str, Any]) -> dict[str, Any]:
-        written = []
-        for coefficient in job["coefficients"]:
-            model = self.steered(job, coefficient)
-            for batch in batches(job["tokens"], self.filler):
-                del batch["position_ids"]
-                _, out = model.generate(
-                    batch,
-                    intervene_on_prompt=True,
-                    max_new_tokens=job["new_tokens"],
-                    do_sample=False,
-                    pad_token_id=self.filler,
-                )
-                written += cut(out[:, batch["input_ids"].shape[1] :], set(job["stops"]))
-        return {"written": written, "tokens": sum(map(len, written))}
+    def written(self, model: Any, batch: dict[str, torch.Tensor], **settings: Any) -> torch.Tensor:
+        return model.generate(batch, intervene_on_prompt=True, **settings)[1]
 
 
 if __name__ == "__main__":
