@@ -16,7 +16,7 @@ import numpy as np
 import steersman as sm
 from steersman.maths.geometry import unit
 from steersman.model.encode import completion_tokens, prompt_tokens
-from steersman.prompts import Question, questions
+from steersman.prompts import Question, prompt_set, questions
 from steersman.tasks.knowledge import letter_options, letter_prompt
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def make(model: sm.Model, folder: Path, sizes: dict[str, int]) -> Material:
         "stops": sorted(model.stop_tokens),
         "out": "",
     }
-    parts = chats(model, data, sizes) | scorings(model, data, sizes) | answered(model, sizes)
+    parts = chats(model, data, sizes) | scorings(model, data, sizes) | answered(model, sizes) | studied(model, sizes)
     missing = {work: f"there is no {data.name}/mmlu/dev.jsonl" for work in ("score5",) if work not in parts}
     files = {}
     for work, part in parts.items():
@@ -169,6 +169,27 @@ def answered(model: sm.Model, sizes: dict[str, int]) -> dict[str, dict[str, Any]
     prompts = several(list(found), sizes["overhead"])
     answers = several(list(found.values()), sizes["overhead"])
     return {"overhead": chat(model, prompts) | {"answers": answers}}
+
+
+STUDIED = {"harmful": 60, "ordinary": 60, "over-refusal": 30, "knowledge": 96}
+"""Held-out rows of each set in the quick refusal study."""
+
+
+def studied(model: sm.Model, sizes: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """Return the built-in pairs and sets that the quick refusal study reads, or one in so many of them."""
+    part = sizes["study"]
+    texts = [side.prompt for pair in sm.pairs("refusal") for side in (pair.positive, pair.negative)]
+    prompts = [
+        item.prompt
+        for name in ("harmful", "ordinary", "over-refusal")
+        for item in prompt_set(name)[: STUDIED[name]][::part]
+    ]
+    found = questions()[: STUDIED["knowledge"]][::part]
+    return {
+        "study-record": chat(model, texts[: len(texts) // (2 * part) * 2]),
+        "study-write": chat(model, prompts),
+        "study-knowledge": lettered(model, found, []),
+    }
 
 
 def lines(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from material import Material
 from rich.console import Console
 from rich.table import Table
-from works import Result
+from works import STUDY, Result
 
 from checking import texts
 
@@ -16,6 +16,7 @@ TARGETS = [
     ("score0", "plain", "steersman", "least", 4.0),
     ("score5", "lm-eval", "steersman", "least", 10.0),
     ("generate", "repeng", "steersman", "least", 2.0),
+    ("study", "repeng + lm-eval", "steersman", "least", 8.0),
     ("overhead, score", "one plan", "no plan", "most", 1.03),
     ("overhead, score", "a plan per row", "no plan", "most", 1.06),
     ("overhead, generate", "one plan", "no plan", "most", 1.03),
@@ -114,6 +115,11 @@ def remarks(work: dict[str, Any]) -> list[str]:
         f"{row['label']}: {row['model_seconds']:.3g} s of its time are spent in the model (median)"
         for row in work["rows"]
         if "model_seconds" in row
+    ]
+    said += [
+        f"{row['label']}: " + ", ".join(f"{name} {part:.3g} s" for name, part in zip(STUDY, row["parts"], strict=True))
+        for row in work["rows"]
+        if "parts" in row
     ]
     floor = work["extra"].get("floor", {})
     if "seconds" in floor:

@@ -39,7 +39,7 @@ from checking import check
 from steersman.model.builtin import default_folder
 from steersman.model.precision import resolve_dtype
 
-WORKS = ("record", "score0", "score5", "generate", "overhead", "curve")
+WORKS = ("record", "score0", "score5", "generate", "study", "overhead", "curve")
 WARM = {"limit": 4, "new_tokens": 2, "coefficients": [1.0]}
 """Of the round that is not counted."""
 QUICK = {
@@ -51,6 +51,8 @@ QUICK = {
     "score5_coefficients": 2,
     "generate_prompts": 4,
     "new_tokens": 8,
+    "study_part": 15,
+    "study_tokens": 4,
     "overhead_rows": 16,
     "overhead_tokens": 4,
     "curve_coefficients": [1, 3, 9],
@@ -77,6 +79,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--score5-coefficients", type=int, default=9)
     parser.add_argument("--generate-prompts", type=int, default=80)
     parser.add_argument("--new-tokens", type=int, default=48)
+    parser.add_argument("--study-part", type=int, default=1, help="one in so many of the refusal study's rows")
+    parser.add_argument("--study-tokens", type=int, default=32)
     parser.add_argument("--overhead-rows", type=int, default=64)
     parser.add_argument("--overhead-tokens", type=int, default=32)
     parser.add_argument("--curve-coefficients", type=int, nargs="+", default=[1, 3, 9, 17, 33, 65])
@@ -174,6 +178,7 @@ def sizes(arguments: argparse.Namespace) -> dict[str, int]:
         "score5": arguments.score5_items,
         "generate": arguments.generate_prompts,
         "overhead": arguments.overhead_rows,
+        "study": arguments.study_part,
         "curve": max(*arguments.curve_prompts, arguments.curve_rows),
     }
 
@@ -183,8 +188,10 @@ def needed(chosen: list[str], without: list[str]) -> list[str]:
     names = {"steersman", "plain"}
     if {"record", "generate"} & set(chosen):
         names |= set(works.OTHERS)
-    if "score5" in chosen:
+    if {"score5", "study"} & set(chosen):
         names.add("lm-eval")
+    if "study" in chosen:
+        names.add("repeng")
     return [name for name in CONTENDERS if name in names and name not in without]
 
 
@@ -199,6 +206,7 @@ def measured(
         "score0": lambda: [works.score0(material, arguments.coefficients)],
         "score5": lambda: [works.score5(material, arguments.score5_coefficients)],
         "generate": lambda: [works.generate(material, arguments.coefficients, arguments.new_tokens)],
+        "study": lambda: [works.study(material, arguments.coefficients, arguments.study_tokens)],
         "overhead": lambda: [
             works.overhead(material, verb, arguments.overhead_tokens) for verb in ("score", "generate")
         ],

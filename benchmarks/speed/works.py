@@ -22,12 +22,19 @@ class Run:
         contender: who does it.
         request: what is asked.
         kind: of the checks, which one it rests on.
+        more: what is asked next, whose seconds are added; it may be of another contender.
     """
 
     label: str
     contender: str
     request: dict[str, Any]
     kind: str
+    more: tuple["Run", ...] = ()
+
+    @property
+    def parts(self) -> tuple["Run", ...]:
+        """All that is asked, in order."""
+        return (self, *self.more)
 
 
 @dataclass
@@ -73,6 +80,10 @@ class Result:
         answers = self.answers[label]
         told = {"label": label, "seconds": self.seconds(label), "median": self.median(label)}
         told |= {"tokens": answers[-1].get("tokens"), "peak_mib": max(answer["peak_mib"] for answer in answers)}
+        if "parts" in answers[-1]:
+            told["parts"] = [
+                statistics.median(each) for each in zip(*(answer["parts"] for answer in answers), strict=True)
+            ]
         if "model_seconds" in answers[-1]:
             told["model_seconds"] = statistics.median(answer["model_seconds"] for answer in answers)
         return told | (self.ratio(label) or {})
@@ -101,18 +112,15 @@ def timed(
     able = [run for run in runs if allowed(team, checks, run, result)]
     for number in range(rounds + 1):
         for run in list(able) if number % 2 else list(reversed(able)):
-            request = run.request | (warm if number == 0 else {})
-            try:
-                answer = team.workers[run.contender].ask(request)
-            except RequestError as reason:
-                answer = {"unsupported": f"it broke off: {reason}"}
-                result.failed.add(run.label)
-                if team.workers[run.contender].process.poll() is not None:
-                    team.drop(run.contender, str(reason))
+            answer = asked(team, run, warm if number == 0 else {}, result)
             if "unsupported" in answer:
                 result.unmeasured[run.label] = answer["unsupported"]
                 result.answers.pop(run.label, None)
-                able = [other for other in able if other.label != run.label and other.contender in team.workers]
+                able = [
+                    other
+                    for other in able
+                    if other.label != run.label and all(part.contender in team.workers for part in other.parts)
+                ]
             elif number:
                 result.answers.setdefault(run.label, []).append(answer)
                 note(f"{result.work}, round {number} of {rounds}, {run.label}: {answer['seconds']:.2f} s")
@@ -124,15 +132,45 @@ def timed(
     return result
 
 
+def asked(team: Team, run: Run, other: dict[str, Any], result: Result) -> Answer:
+    """Return what a run came to, or why it came to nothing; of several parts, the sums of their figures.
+
+    Args:
+        team: who does it.
+        run: what is asked.
+        other: settings over those of the requests.
+        result: is told of what broke off.
+    """
+    answers = []
+    for part in run.parts:
+        try:
+            answers.append(team.workers[part.contender].ask(part.request | other))
+        except RequestError as reason:
+            result.failed.add(run.label)
+            if team.workers[part.contender].process.poll() is not None:
+                team.drop(part.contender, str(reason))
+            return {"unsupported": f"it broke off: {reason}"}
+        if "unsupported" in answers[-1]:
+            return answers[-1]
+    if len(answers) == 1:
+        return answers[0]
+    summed = {name: sum(answer[name] for answer in answers) for name in ("seconds", "tokens")}
+    return summed | {
+        "peak_mib": max(answer["peak_mib"] for answer in answers),
+        "parts": [answer["seconds"] for answer in answers],
+    }
+
+
 def allowed(team: Team, checks: Sequence[dict[str, Any]], run: Run, result: Result) -> bool:
     """Return whether a run's contender is there and agrees with plain transformers; else say why not."""
-    if run.contender in team.absent:
-        result.unmeasured[run.label] = team.absent[run.contender]
-        return False
-    for check in checks:
-        if (check["contender"], check["kind"]) == (run.contender, run.kind) and not check["agrees"]:
-            result.unmeasured[run.label] = f"not timed, it fails the check: {check['words']}"
+    for part in run.parts:
+        if part.contender in team.absent:
+            result.unmeasured[run.label] = team.absent[part.contender]
             return False
+        for check in checks:
+            if (check["contender"], check["kind"]) == (part.contender, part.kind) and not check["agrees"]:
+                result.unmeasured[run.label] = f"not timed, it fails the check: {check['words']}"
+                return False
     return True
 
 
@@ -175,6 +213,33 @@ def generate(material: Material, coefficients: int, new_tokens: int) -> tuple[Re
     runs = [Run(name, name, request, "generate") for name in ("steersman", *OTHERS)]
     what = f"{coefficients} coefficients, {count} chat prompts, {new_tokens} new tokens, greedy"
     return Result("generate", what, "steersman"), runs
+
+
+STUDY = ("record", "write", "knowledge")
+"""The steps of a study that all tools have."""
+
+
+def study(material: Material, coefficients: int, new_tokens: int) -> tuple[Result, list[Run]]:
+    """Return the steps of the refusal study, each tool with its defaults: repeng and lm-eval take a text at a time."""
+    names = ("study-record", "study-write", "study-knowledge")
+    counts = [len(material.tokens[name]) for name in names]
+    sweep = {"coefficients": spread(coefficients), "new_tokens": new_tokens, "batch": 1}
+    requests = [
+        {"work": work, "file": str(material.files[name])} | ({} if work == "record" else sweep)
+        for name, work in zip(names, ("record", "generate", "score"), strict=True)
+    ]
+
+    def run(label: str, *contenders: str) -> Run:
+        kinds = ("record", "generate", "score")
+        parts = [Run(label, *each) for each in zip(contenders, requests, kinds, strict=True)]
+        return Run(label, contenders[0], requests[0], kinds[0], tuple(parts[1:]))
+
+    what = (
+        f"the last token of {counts[0]} prompts, every layer; {coefficients} coefficients at layer {material.layer}: "
+        f"{counts[1]} harmful, ordinary and borderline prompts, {new_tokens} new tokens, and {counts[2]} questions"
+    )
+    runs = [run("steersman", *["steersman"] * 3), run("repeng + lm-eval", "repeng", "repeng", "lm-eval")]
+    return Result("study", what, "steersman"), runs
 
 
 def overhead(material: Material, verb: str, new_tokens: int) -> tuple[Result, list[Run]]:

@@ -83,11 +83,11 @@ class Looped(Contender):
 
     @torch.inference_mode()
     def generate(self, job: dict[str, Any]) -> dict[str, Any]:
-        written = []
+        written, size = [], job.get("batch", BATCH)
         settings = {"max_new_tokens": job["new_tokens"], "do_sample": False, "pad_token_id": self.filler}
         for coefficient in job["coefficients"]:
             with self.steered(job, coefficient) as model:
-                for batch in batches(job["tokens"], self.filler):
+                for batch in batches(job["tokens"], self.filler, size):
                     del batch["position_ids"]
                     out = self.written(model, batch, **settings)
                     written += cut(out[:, batch["input_ids"].shape[1] :], set(job["stops"]))
