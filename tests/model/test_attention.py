@@ -81,8 +81,9 @@ def test_parts_see_later_tokens_where_the_mask_says_so(small, never):
     torch.testing.assert_close(found, sdpa_attention_forward(Module(2), query, key, value, mask)[0], **CLOSE)
 
 
+@pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("size", ["whole", "small"])
-def test_rows_behind_shared_beginnings_see_them(size, request):
+def test_rows_behind_shared_beginnings_see_them(size, padded, request):
     if size == "small":
         request.getfixturevalue("small")
     before, rows = drawn(2, 2, 2, 9)[1:], torch.tensor([1, 0, 0, 1, 1])
@@ -90,7 +91,9 @@ def test_rows_behind_shared_beginnings_see_them(size, request):
     cache.update(*before, 0)
     query, key, value = drawn(5, 4, 2, 7)
     mask = masks(5, 7, 16)
-    behind = shared(cache, lambda _: rows)
+    if padded:
+        mask[rows == 1, :, :, :4] = False
+    behind = shared(cache, lambda _: rows, padded=padded)
     assert isinstance(behind.layers[0], SharedLayer)
     assert behind.get_seq_length() == 9
     found, _ = attend(Module(2), query, *behind.update(key, value, 0), mask)

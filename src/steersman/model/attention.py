@@ -45,10 +45,12 @@ class SharedLayer(DynamicLayer):
     Args:
         layer: the beginnings' keys and values, `[beginnings, heads, length, d]`.
         rows: `[rows]` the beginning of each row.
+        padded: whether some of the beginnings' tokens are padding; all are seen otherwise.
     """
 
-    def __init__(self, layer: Any, rows: Tensor) -> None:
+    def __init__(self, layer: Any, rows: Tensor, *, padded: bool = False) -> None:
         super().__init__()
+        self.padded = padded
         self.dtype, self.device, self.is_initialized = layer.keys.dtype, layer.keys.device, True
         self.before: tuple[Tensor, Tensor] = (layer.keys, layer.values)
         self.rows = rows.to(layer.keys.device)
@@ -68,18 +70,19 @@ class SharedLayer(DynamicLayer):
         return self.before[0].shape[2]
 
 
-def shared(cache: Any, rows: Callable[[int], Tensor]) -> Any:
+def shared(cache: Any, rows: Callable[[int], Tensor], *, padded: bool = False) -> Any:
     """Return a cache for one pass of rows behind the beginnings in another, which stays as it is.
 
     Args:
         cache: what was read of the beginnings.
         rows: for a block's number, the `[rows]` beginnings of its rows.
+        padded: whether some of the beginnings' tokens are padding.
     """
     found = copy.copy(cache)
     found.layers = []
     for number, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer and layer.is_initialized:
-            found.layers.append(SharedLayer(layer, rows(number)))
+            found.layers.append(SharedLayer(layer, rows(number), padded=padded))
         else:
             other: Any = copy.deepcopy(layer)
             other.reorder_cache(rows(number))
@@ -155,7 +158,9 @@ def attend(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, is_causal=is_causal, **others
         )
-    seen = _triangle(length) if attention_mask is None else attention_mask[..., keys - key.shape[2] :]
+    # Of a beginning without padding every token is seen.
+    first = behind.get_seq_length() if behind is not None and not behind.padded else 0
+    seen = _triangle(length) if attention_mask is None else attention_mask[..., first:]
     asked = query.float() * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     out = query.new_empty(*query.shape[:3], value.shape[-1])
     step = max(1, SCORES // (query.shape[1] * length * keys))

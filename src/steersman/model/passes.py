@@ -49,14 +49,14 @@ class Past:
 
         Args:
             tree: the other one.
-            once: for one pass, in which attention can look at them uncopied where none of them is padded.
+            once: for one pass, in which attention can look at them uncopied.
         """
 
         def rows(block: int) -> Tensor:
             return self.tree.in_block(block).members[self.places(tree.rows[tree.in_block(block).firsts])]
 
-        if once and shareable(self.cache) and bool(self.mask.all()):
-            return shared(self.cache, rows)
+        if once and shareable(self.cache):
+            return shared(self.cache, rows, padded=not bool(self.mask.all()))
         cache = _copied(self.cache)
         select_blocks(cache, rows)
         return cache
