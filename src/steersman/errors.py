@@ -6,7 +6,9 @@
     │   ├── ModelError      a model that cannot be found, fetched or understood
     │   ├── FileError       an artifact that cannot be read or written
     │   └── MismatchError   things that do not belong together (widths, depths, sites)
-    └── InterventionError   an intervention was asked for and did not happen
+    ├── InterventionError   an intervention was asked for and did not happen
+    └── BusyError           a live model takes nothing further in at this moment
+        └── ClosedError     it will not do so again
 
 A message says what was expected, what came, and what to do, in one sentence or two.
 """
@@ -38,3 +40,11 @@ class MismatchError(InputError):
 
 class InterventionError(SteersmanError, RuntimeError):
     """An intervention was asked for and was not applied."""
+
+
+class BusyError(SteersmanError, RuntimeError):
+    """A live model's queue is full; ask again later."""
+
+
+class ClosedError(BusyError):
+    """A live model is closing or closed."""

@@ -2,7 +2,7 @@
 
 from steersman.files.container import Facts, facts_of
 from steersman.files.directions import load_direction, save_direction
-from steersman.files.plans import load_plan, save_plan
+from steersman.files.plans import load_plan, plan_in, save_plan
 from steersman.files.ranges import range_of, ranges_in_text
 from steersman.files.writing import check_target, said_plainly, write_bytes, write_json, write_text
 
@@ -12,6 +12,7 @@ __all__ = [
     "facts_of",
     "load_direction",
     "load_plan",
+    "plan_in",
     "range_of",
     "ranges_in_text",
     "said_plainly",

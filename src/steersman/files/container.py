@@ -102,13 +102,14 @@ def canonical(header: Mapping[str, Any]) -> str:
     return json.dumps(header, sort_keys=True, allow_nan=False)
 
 
-def opened(path: str | Path, kind: str) -> Artifact:
-    """Return what an artifact's file holds, when it is whole and of the kind.
+def opened(path: str | Path | bytes, kind: str) -> Artifact:
+    """Return what an artifact's file, or the content of one, holds, when it is whole and of the kind.
 
     Raises:
         FileError: for a file that is missing, damaged, of another kind or from a newer format.
     """
-    source, content = _read(path, kind.removeprefix("steersman "))
+    wanted = kind.removeprefix("steersman ")
+    source, content = (Path(f"the {wanted}"), path) if isinstance(path, bytes) else _read(path, wanted)
     try:
         entries = deserialize(content)
         # The library has found the lengths to be right.

@@ -69,6 +69,17 @@ def load_plan(path: str | Path) -> Plan:
         return _plan(artifact)
 
 
+def plan_in(content: bytes) -> Plan:
+    """Return the plan in the content of a plan file, checked as `load_plan` does.
+
+    Raises:
+        FileError: for content that is damaged, of another kind or from a newer format.
+    """
+    artifact = opened(content, KIND)
+    with blaming("the plan"):
+        return _plan(artifact)
+
+
 def _record(step: Step) -> dict[str, Any]:
     gate = step.gate
     return {

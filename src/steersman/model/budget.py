@@ -51,7 +51,16 @@ def rows_under_way(model: Any, rows: Any, limit: int) -> int:
         rows: the prompts.
         limit: tokens written to each at most.
     """
-    longest = max(map(len, rows.tokens)) + limit
+    return room_for(model, max(map(len, rows.tokens)) + limit)
+
+
+def room_for(model: Any, longest: int) -> int:
+    """Return how many rows are to be under way at a time.
+
+    Args:
+        model: a handle.
+        longest: tokens of the longest of them, prompt and what is to be written.
+    """
     each = 2 * model.depth * model.width * torch.finfo(model.dtype).bits // 8
     return max(1, min(MOST_ROWS, _memory(model.device) // CACHED // (each * longest)))
 

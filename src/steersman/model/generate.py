@@ -62,13 +62,13 @@ class Generation:
     Args:
         text: decoded, without special tokens.
         tokens: ids, without the one that ended it.
-        finish: `stop` when the model ended it, `length` when the limit did.
+        finish: `stop` when the model ended it, `length` when the limit did, `cancelled` when it was not wanted further.
         gates: for each of its plan's gates that decide at the prompt's end, by the gate's site, whether it fired.
     """
 
     text: str
     tokens: tuple[int, ...]
-    finish: Literal["stop", "length"]
+    finish: Literal["stop", "length", "cancelled"]
     gates: Mapping[str, bool] = field(default_factory=dict[str, bool], compare=False)
 
 
@@ -131,11 +131,10 @@ def generate_tokens(
     Raises:
         InterventionError: when a plan was never applied.
     """
-    draws = [_generator(sampling.seed, key) for key in keys]
-    processors = _processors(sampling)
+    draws = [own_draws(sampling.seed, key) for key in keys]
 
     def choose(logits: Tensor, tokens: list[list[int]], numbers: list[int]) -> list[int]:
-        return _choose(logits, tokens, processors, sampling, [draws[row] for row in numbers]).tolist()
+        return choose_tokens(logits, tokens, sampling, [draws[row] for row in numbers])
 
     prompts = Rows(rows, [len(row) for row in rows], plans)
     # As they are outside the context that edits them, where nothing is under way yet.
@@ -145,6 +144,31 @@ def generate_tokens(
     texts = [model.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in written.tokens]
     gates = [active.fired_in(row, plan) for row, plan in enumerate(plans)]
     return [Generation(*each) for each in zip(texts, map(tuple, written.tokens), written.finish, gates, strict=True)]
+
+
+def choose_tokens(
+    logits: Tensor, tokens: Sequence[Sequence[int]], sampling: Sampling, draws: Sequence[torch.Generator]
+) -> list[int]:
+    """Return the token chosen in each row.
+
+    Args:
+        logits: `[rows, vocab]` float32.
+        tokens: of each row so far, prompt and all.
+        sampling: how tokens are chosen.
+        draws: each row's own generator.
+    """
+    processors = _processors(sampling)
+    scores = processors(_history(tokens, logits.device), logits) if processors else logits  # type: ignore[arg-type]
+    if sampling.temperature == 0:
+        return scores.argmax(-1).tolist()
+    probabilities = scores.softmax(-1).cpu()
+    return [int(torch.multinomial(row, 1, generator=draw)) for row, draw in zip(probabilities, draws, strict=True)]
+
+
+def own_draws(seed: int, key: str) -> torch.Generator:
+    """Return a row's own generator, from which it draws the same whatever batch it is in."""
+    digest = hashlib.sha256(f"{seed}|{key}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def _processors(sampling: Sampling) -> LogitsProcessorList:
@@ -159,27 +183,7 @@ def _processors(sampling: Sampling) -> LogitsProcessorList:
     return chain
 
 
-def _choose(
-    logits: Tensor,
-    tokens: list[list[int]],
-    processors: LogitsProcessorList,
-    sampling: Sampling,
-    draws: list[torch.Generator],
-) -> Tensor:
-    scores = processors(_history(tokens, logits.device), logits) if processors else logits  # type: ignore[arg-type]
-    if sampling.temperature == 0:
-        return scores.argmax(-1)
-    probabilities = scores.softmax(-1).cpu()
-    picks = [torch.multinomial(row, 1, generator=draw) for row, draw in zip(probabilities, draws, strict=True)]
-    return torch.cat(picks).to(logits.device)
-
-
-def _history(tokens: list[list[int]], device: torch.device) -> Tensor:
+def _history(tokens: Sequence[Sequence[int]], device: torch.device) -> Tensor:
     # A repetition penalty must not see padding (often the stop token): each row's last token stands in for it.
     longest = max(map(len, tokens))
-    return torch.tensor([[row[-1]] * (longest - len(row)) + row for row in tokens], device=device)
-
-
-def _generator(seed: int, prompt: str) -> torch.Generator:
-    digest = hashlib.sha256(f"{seed}|{prompt}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    return torch.tensor([[row[-1]] * (longest - len(row)) + list(row) for row in tokens], device=device)

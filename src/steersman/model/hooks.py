@@ -51,20 +51,33 @@ def applying(model: Handle, operations: Sequence[Operation], prompt_lengths: Ten
         InterventionError: at the end, when something asked for was never applied.
     """
     active = Editing(list(operations))
+    with resuming(model, active, prompt_lengths):
+        yield active
+    active.check()
+
+
+@contextmanager
+def resuming(model: Handle, active: Editing, prompt_lengths: Tensor | None = None) -> Iterator[None]:
+    """Run the body with what an `Editing` holds applied, as it stood when this was last left; nothing is checked.
+
+    Between two such contexts the model is free for others, and operations may come and go.
+
+    Args:
+        model: the model.
+        active: what is under way, made in this thread.
+        prompt_lengths: `[batch]`, where they are to be told anew.
+    """
     with ExitStack() as stack:
         _enter(stack, model, active, prompt_lengths, hooked=bool(active.operations))
         work: dict[Site, tuple[list[Decision], list[Operation]]] = {}
+        for decision in active.decisions:
+            work.setdefault(decision.gate.site, ([], []))[0].append(decision)
         for operation in active.operations:
-            decision = operation.decision
-            if decision is not None and decision not in active.decisions:
-                active.decisions.append(decision)
-                work.setdefault(decision.gate.site, ([], []))[0].append(decision)
             work.setdefault(operation.site, ([], []))[1].append(operation)
         for site, (decisions, together) in sorted(work.items()):
             place = model.place(site)
             stack.callback(_watch(place, active, _editor(place, decisions, together, active.progress)).remove)
-        yield active
-    active.check()
+        yield
 
 
 @contextmanager

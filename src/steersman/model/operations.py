@@ -1,4 +1,8 @@
-"""Plans of a batch as operations: one edit at one site, for the rows that ask for it."""
+"""Plans of rows as operations: one edit at one site, for the rows that ask for it.
+
+A `Table` holds the operations of a number of rows. Where the rows are known beforehand it is filled once; a running
+batch (`live`) takes rows in and lets them go, and a row that has gone leaves its number to the next.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -77,6 +81,19 @@ class Operation:
         here = chosen.to(device)
         return hidden.index_copy(0, here, self._edited(hidden[here], index[chosen], mask[here]))
 
+    def take_in(self, row: int, step: Step) -> None:
+        """Ask for the edit in one more row."""
+        self.rows[row], self.vectors[row], self.coefficients[row] = True, step.vector, step.coefficient
+        if self.seconds is not None and step.second is not None:
+            self.seconds[row] = step.second
+        self.considered[row], self.applied[row] = 0, 0
+
+    def let_go(self, row: int) -> None:
+        """Ask for nothing in a row any more."""
+        self.rows[row], self.vectors[row], self.coefficients[row] = False, 0.0, 0.0
+        if self.seconds is not None:
+            self.seconds[row] = 0.0
+
     def _count(self, total: Tensor, counts: Tensor, progress: Progress) -> None:
         """Add the `[batch]` positions of the pass at hand to the rows that it stands for."""
         rows, of = progress.concerned()
@@ -108,7 +125,6 @@ class Editing:
     Args:
         operations: in the order in which they act.
         progress: where the forward pass at hand stands.
-        decisions: one for each gate.
         excused: first rows that ended by themselves before their span began: nothing was left to edit in them.
         thread: whose forward passes it concerns; those of others pass untouched.
         paused: above 0 while the plain model is being probed.
@@ -116,7 +132,6 @@ class Editing:
 
     operations: list[Operation] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
-    decisions: list[Decision] = field(default_factory=list)
     excused: set[int] = field(default_factory=set)
     thread: int = field(default_factory=threading.get_ident)
     paused: int = 0
@@ -125,6 +140,11 @@ class Editing:
     def here(self) -> bool:
         """Whether the forward pass at hand is one of its own thread's, and not a probe of the plain model."""
         return threading.get_ident() == self.thread and not self.paused
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """One for each gate, in the order of the operations."""
+        return list({id(each.decision): each.decision for each in self.operations if each.decision}.values())
 
     @property
     def applications(self) -> dict[str, int]:
@@ -165,7 +185,9 @@ class Editing:
         """Take in that the pass at hand goes on with the classes of a fork."""
         self.progress.at_fork(tree.rows, fork)
         for decision in self.decisions:
-            if fork.block and decision.tokens is not None:
+            if not fork.block:
+                decision.tokens = None  # of the pass before
+            elif decision.tokens is not None:
                 decision.tokens = decision.tokens[fork.parents.to(decision.tokens.device)]
 
     def check(self) -> None:
@@ -181,11 +203,24 @@ class Editing:
                 # A single plan stands for all rows: nothing to tell apart.
                 idle[str(operation.site)] = rows if len(operation.rows) > 1 else []
         if idle:
-            reason = "no forward pass ran" if self.progress.positions is None else "its span selected no token"
             where = ", ".join(
                 f"{site} (rows {', '.join(map(str, rows))})" if rows else site for site, rows in sorted(idle.items())
             )
-            raise InterventionError(f"steering was asked for at {where} and never applied: {reason}")
+            raise self._never_applied(where)
+
+    def check_row(self, row: int) -> None:
+        """Return when everything that was asked for in one row was applied, or held back by its gate.
+
+        Raises:
+            InterventionError: naming the sites where nothing was applied, and why.
+        """
+        idle = {str(each.site) for each in self.operations if each.rows[row] and not each.considered[row]}
+        if idle and row not in self.excused:
+            raise self._never_applied(", ".join(sorted(idle)))
+
+    def _never_applied(self, where: str) -> InterventionError:
+        reason = "no forward pass ran" if self.progress.positions is None else "its span selected no token"
+        return InterventionError(f"steering was asked for at {where} and never applied: {reason}")
 
 
 def _names(gates: Sequence[Gate]) -> list[str]:
@@ -193,34 +228,71 @@ def _names(gates: Sequence[Gate]) -> list[str]:
     return [f"{gate.site}#{gate.digest[:8]}" if sites.count(gate.site) > 1 else str(gate.site) for gate in gates]
 
 
-def compile_plans(plans: Sequence[Plan]) -> list[Operation]:
-    """Return the operations of a batch in order: rows with the same edit, span and gate at the same place share one.
+Round = tuple[Site, int, Edit, Span, str]
+"""What one operation does: where, as the how manieth there, how, to which tokens, behind which gate (its digest)."""
+
+
+@dataclass(eq=False)
+class Table:
+    """The operations of a number of rows: rows with the same edit, span and gate at the same place share one.
 
     Args:
-        plans: one per row. Steps with coefficient 0 ask for nothing and are left out, so they cannot change a bit.
+        size: how many rows there may be.
     """
-    rounds: dict[tuple[Site, int, Edit, Span, str], list[tuple[int, Step]]] = {}
-    decisions: dict[str, Decision] = {}
-    for row, plan in enumerate(plans):
+
+    size: int
+    _rounds: dict[Round, Operation] = field(init=False, default_factory=dict)
+
+    @property
+    def operations(self) -> list[Operation]:
+        """In the order in which they act."""
+        return [self._rounds[key] for key in sorted(self._rounds, key=lambda key: key[:2])]
+
+    def take_in(self, row: int, plan: Plan) -> None:
+        """Let a row have a plan.
+
+        Steps with coefficient 0 ask for nothing and are left out, so they cannot change a bit.
+        """
         seen: dict[Site, int] = {}
         for step in plan:
             if step.coefficient == 0:
                 continue
             turn = seen.get(step.site, 0)
             seen[step.site] = turn + 1
-            gate = step.gate.digest if step.gate else ""
-            if step.gate and gate not in decisions:
-                decisions[gate] = Decision(step.gate)
-            rounds.setdefault((step.site, turn, step.edit, step.span, gate), []).append((row, step))
-    operations: list[Operation] = []
-    for (site, _, edit, span, gate), steps in sorted(rounds.items(), key=lambda item: item[0][:2]):
-        width = len(steps[0][1].vector)
-        rows = torch.zeros(len(plans), dtype=torch.bool)
-        vectors, coefficients = torch.zeros(len(plans), width), torch.zeros(len(plans))
-        seconds = torch.zeros(len(plans), width) if edit.planar else None
-        for row, step in steps:
-            rows[row], vectors[row], coefficients[row] = True, step.vector, step.coefficient
-            if seconds is not None and step.second is not None:
-                seconds[row] = step.second
-        operations.append(Operation(site, edit, span, rows, vectors, coefficients, seconds, decisions.get(gate)))
-    return operations
+            key = (step.site, turn, step.edit, step.span, step.gate.digest if step.gate else "")
+            if key not in self._rounds:
+                self._rounds[key] = self._operation(step)
+            self._rounds[key].take_in(row, step)
+
+    def let_go(self, row: int) -> None:
+        """Forget a row, and what no other row asks for."""
+        for key in [key for key, operation in self._rounds.items() if operation.rows[row]]:
+            self._rounds[key].let_go(row)
+            if not self._rounds[key].rows.any():
+                del self._rounds[key]
+
+    def _operation(self, step: Step) -> Operation:
+        width = len(step.vector)
+        rows, coefficients = torch.zeros(self.size, dtype=torch.bool), torch.zeros(self.size)
+        vectors = torch.zeros(self.size, width)
+        seconds = torch.zeros(self.size, width) if step.edit.planar else None
+        return Operation(step.site, step.edit, step.span, rows, vectors, coefficients, seconds, self._decision(step))
+
+    def _decision(self, step: Step) -> Decision | None:
+        """Return the decision of a step's gate, the same for all steps behind it."""
+        if step.gate is None:
+            return None
+        known = (each.decision for key, each in self._rounds.items() if key[-1] == step.gate.digest)
+        return next(known, None) or Decision(step.gate)
+
+
+def compile_plans(plans: Sequence[Plan]) -> list[Operation]:
+    """Return the operations of a batch in order.
+
+    Args:
+        plans: one per row.
+    """
+    table = Table(len(plans))
+    for row, plan in enumerate(plans):
+        table.take_in(row, plan)
+    return table.operations

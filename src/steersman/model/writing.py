@@ -1,27 +1,22 @@
 """Writing rows token by token: finished rows leave, waiting rows take their place, and rows never see each other.
 
-A row joins with its prompt read (`passes`), where rows of one prompt under several plans have shared what they can.
-Its keys and values are set behind as much padding as the rows under way need, so that all end at the same place.
+All rows are known beforehand here; they are read in groups and batches, where rows of one prompt under several plans
+share what they can, and join those `underway`. `live` does the same for rows that come one by one.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 from torch import Tensor
-from torch.nn.functional import pad as pad_tensor
 
 from steersman.model.arranging import Group, Rows
 from steersman.model.budget import rows_under_way
-from steersman.model.forking import select_blocks
-from steersman.model.growing import growing
 from steersman.model.handle import Handle
-from steersman.model.head import Seen
-from steersman.model.hooks import around, excuse_row, start_rows
-from steersman.model.layout import cache_of
-from steersman.model.passes import Past, Read, beginning, read_rows
+from steersman.model.hooks import around, excuse_row
+from steersman.model.passes import Past, beginning, read_rows
+from steersman.model.underway import UnderWay
 
 Choose = Callable[[Tensor, list[list[int]], list[int]], list[int]]
 """Chooses a token for each of `[rows, vocab]` float32 logits, given the rows' tokens so far and their numbers."""
@@ -62,14 +57,12 @@ class Writer:
     most: int | None = None
     notify: Callable[[int], None] | None = None
     written: Written = field(init=False)
-    _alive: list[int] = field(init=False, default_factory=list)
-    _cache: Any = field(init=False, default=None)
-    _mask: Tensor = field(init=False)
-    _grows: bool = field(init=False, default=False)
+    _alive: UnderWay = field(init=False)
 
     def __post_init__(self) -> None:
         count = len(self.rows.tokens)
         self.written = Written([[] for _ in range(count)], ["length"] * count)
+        self._alive = UnderWay(self.model)
 
     def write(self, groups: Sequence[Group]) -> Written:
         """Return what was written in all rows.
@@ -87,16 +80,16 @@ class Writer:
             while waiting or (batches and not joining):
                 if not joining:
                     self._take_up(batches.popleft(), past)
-                    while self._alive:
+                    while self._alive.rows:
                         self._step()
                     continue
-                free = room - len(self._alive)
-                if self._alive and (free < max(1, room // 4) or not self._grows):
+                free = room - len(self._alive.rows)
+                if self._alive.rows and (free < max(1, room // 4) or not self._alive.grows):
                     self._step()
                     continue
                 chosen = self._next(group, waiting, free)
                 self._take_up(chosen, past)
-        while self._alive:
+        while self._alive.rows:
             self._step()
         return self.written
 
@@ -114,9 +107,7 @@ class Writer:
     def _take_up(self, numbers: list[int], past: Past | None) -> None:
         """Read the prompts of waiting rows, choose their first tokens, and let them join."""
         read = read_rows(self.model, self.rows, numbers, past, keep=1, cache=True)
-        staying = self._said(numbers, read.seen.last(read.tree.top.members))
-        if staying:
-            self._join(read, torch.tensor(staying), [numbers[place] for place in staying])
+        self._alive.join(read, self._said(numbers, read.seen.last(read.tree.top.members)))
 
     def _said(self, numbers: list[int], logits: Tensor) -> list[int]:
         """Choose a token in each row, and return the places of the rows that go on."""
@@ -140,60 +131,8 @@ class Writer:
             self.notify(len(numbers) - len(staying))
         return staying
 
-    def _join(self, read: Read, places: Tensor, numbers: list[int]) -> None:
-        assert read.past is not None
-        cache, tree = read.past.cache, read.past.tree
-        select_blocks(cache, lambda block: tree.in_block(block).members[places])
-        mask = read.past.mask[places.to(read.past.mask.device)]
-        if not self._alive:
-            self._cache, self._mask, self._grows = cache, mask, growing(cache)
-        else:
-            longest = max(mask.shape[1], self._mask.shape[1])
-            for own, new in zip(self._cache.layers, cache.layers, strict=True):
-                own.join(new)
-            self._mask = torch.cat([_wide(self._mask, longest), _wide(mask, longest)])
-        self._alive += numbers
-
     def _step(self) -> None:
         """Read every row's latest token and choose the next one."""
-        model, alive = self.model, self._alive
-        latest = torch.tensor([self.written.tokens[row][-1] for row in alive], device=model.device)
-        self._mask = torch.cat([self._mask, self._mask.new_ones(len(alive), 1)], 1)
-        arguments: dict[str, Any] = {
-            "input_ids": latest[:, None],
-            "attention_mask": self._mask,
-            "past_key_values": self._cache,
-            "use_cache": True,
-        }
-        if "position_ids" in model.accepts:
-            arguments["position_ids"] = self._mask.sum(1, keepdim=True) - 1
-        start_rows(model, torch.tensor(alive))
-        if model.head is None:
-            output = model.hf(**arguments)
-            seen = Seen(output.logits, None)
-        else:
-            output = model.layout.base(**arguments)
-            seen = Seen(output.last_hidden_state, model.head)
-        self._cache = cache_of(output)
-        staying = self._said(alive, seen.last(torch.arange(len(alive))))
-        if len(staying) < len(alive):
-            self._leave(staying)
-
-    def _leave(self, staying: list[int]) -> None:
-        self._alive = [self._alive[place] for place in staying]
-        if not staying:
-            self._cache = None
-            return
-        index = torch.tensor(staying)
-        select_blocks(self._cache, lambda _: index)
-        self._mask = self._mask[index.to(self._mask.device)]
-        empty = int((self._mask.cumsum(1) == 0).all(0).sum())
-        if empty and self._grows:
-            # What is padding to all rows that are left is no longer carried along.
-            self._mask = self._mask[:, empty:]
-            for layer in self._cache.layers:
-                layer.leave_out(empty)
-
-
-def _wide(mask: Tensor, length: int) -> Tensor:
-    return pad_tensor(mask, (length - mask.shape[1], 0))
+        rows = self._alive.rows
+        logits = self._alive.step([self.written.tokens[row][-1] for row in rows])
+        self._alive.keep(self._said(rows, logits))
