@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help setup demo test test-all check docs bench peers parity mmlu selection simulations clean
+.PHONY: help setup demo test test-all test-web check docs bench peers parity mmlu selection simulations clean
 
 help:
 	@echo "make demo      install, fetch the default model, run the refusal study, print the report's path"
 	@echo "make test      install with the development extras, check, run the tests (under 25 minutes on two cores)"
 	@echo "make test-all  the long tests on the real model as well"
+	@echo "make test-web  the web demo in a headless Chromium (installs Playwright and, where there is none, apt's chromium)"
 	@echo "make check     ruff, pyright, import-linter"
 	@echo "make docs      build the documentation, warnings are errors"
 	@echo "make bench     time steersman beside six other tools, each in an environment of its own (an hour or two)"
@@ -48,6 +49,17 @@ test: $(VENV)/.dev check
 
 test-all: $(VENV)/.dev check
 	$(BIN)/python -m pytest
+
+$(VENV)/.web: $(VENV)/.dev
+	$(PIP) -e '.[web-tests]'
+	@touch $@
+
+# The tests with a browser, which skip themselves where there is none.
+test-web: $(VENV)/.web
+	@[ -n "$$CHROMIUM" ] || command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq chromium; } || \
+		{ echo "expected Chromium; install it, or give its path as CHROMIUM=..." >&2; exit 1; }
+	$(BIN)/python -m pytest -m web
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

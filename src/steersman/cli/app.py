@@ -8,7 +8,20 @@ from typing import Annotated, cast
 
 import typer
 
-from steersman.cli import benching, composing, evaluating, exchanging, inspecting, selecting, steering, studying
+from steersman.cli import (
+    benching,
+    chatting,
+    composing,
+    demoing,
+    evaluating,
+    exchanging,
+    inspecting,
+    readying,
+    selecting,
+    serving,
+    steering,
+    studying,
+)
 from steersman.cli.console import say, show
 from steersman.errors import InputError, SteersmanError
 from steersman.version import VERSION
@@ -72,6 +85,10 @@ inspecting.register(app)
 benching.register(app)
 selecting.register(app)
 composing.register(app)
+serving.register(app)
+chatting.register(app)
+readying.register(app)
+demoing.register(app)
 
 
 def main() -> None:
