@@ -55,6 +55,7 @@ QUICK = {
     "study_tokens": 4,
     "overhead_rows": 16,
     "overhead_tokens": 4,
+    "overhead_rounds": 2,
     "curve_coefficients": [1, 3, 9],
     "curve_prompts": [2, 4],
     "curve_rows": 2,
@@ -83,6 +84,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--study-tokens", type=int, default=32)
     parser.add_argument("--overhead-rows", type=int, default=64)
     parser.add_argument("--overhead-tokens", type=int, default=32)
+    parser.add_argument("--overhead-rounds", type=int, default=40, help="many: a few percent are to be told apart")
     parser.add_argument("--curve-coefficients", type=int, nargs="+", default=[1, 3, 9, 17, 33, 65])
     parser.add_argument("--curve-prompts", type=int, nargs="+", default=[16, 64, 256, 1024])
     parser.add_argument("--curve-rows", type=int, default=64, help="prompts where coefficients or layers grow")
@@ -222,7 +224,8 @@ def measured(
     }
     results = []
     for result, runs in plans[work]():
-        works.timed(team, checks, runs, result, arguments.rounds, WARM)
+        rounds = arguments.overhead_rounds if work == "overhead" else arguments.rounds
+        works.timed(team, checks, runs, result, rounds, WARM)
         if work in ("record", "score0"):
             floor.measure(team, material, result, arguments.coefficients)
         result.extra["agreement"] = report.agreement(result, material)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from steersman.model.budget import forked_tokens, pass_tokens
 from steersman.model.handle import Handle
@@ -14,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 COPIED = 16
 """Tokens that rows have a copy of count one in so many."""
+APART = 2
+"""Times as many tokens as a pass is to hold behind its last fork may come to be where they are of one text."""
 IN_ORDER = 32
 """Rows of a batch where another context is under way and rows stay in their order."""
 UNSHARED = ("last", "generated", "completion", "after_instruction")
@@ -118,23 +121,31 @@ def arrange(model: Handle, rows: Rows, most: int | None = None, *, share: bool =
 def _batches(model: Handle, rows: Rows, chosen: Sequence[int], shared: int, most: int | None) -> list[list[int]]:
     """Return rows in batches, the shortest first; rows of the same tokens side by side."""
     enter, leave = pass_tokens(model), forked_tokens(model)
-    ordered = sorted(chosen, key=lambda row: (len(rows.tokens[row]), tuple(rows.tokens[row]), row))
+    ordered = sorted(chosen, key=lambda row: (len(rows.tokens[row]), tuple(rows.tokens[row]), rows.prompts[row], row))
     batches: list[list[int]] = []
     texts: set[Hashable] = set()
     classes: set[tuple[Hashable, str]] = set()
     shortest = 0
-    for row in ordered:
-        text, plan = rows.text(row), rows.plans[row].digest()
-        own = len(rows.tokens[row]) - shared
+    for text, group in groupby(ordered, rows.text):
+        numbers = list(group)
+        own = len(rows.tokens[numbers[0]]) - shared
         # The rows' copies of what they share are not computed, but take their time to be made and looked at.
         copied = own + shared // COPIED
-        full = len(texts | {text}) * own > enter or len(classes | {(text, plan)}) * copied > leave
-        apart = bool(shared) and not model.skips_padding and len(rows.tokens[row]) != shortest
-        if not batches or full or apart or (most is not None and len(batches[-1]) >= most):
+        count = len({rows.plans[row].digest() for row in numbers})
+        full = (len(texts) + 1) * own > enter or (len(classes) + count) * copied > leave
+        apart = bool(shared) and not model.skips_padding and len(rows.tokens[numbers[0]]) != shortest
+        if not batches or full or apart:
             batches.append([])
-            texts, classes = set(), set()
-            shortest = len(rows.tokens[row])
-        batches[-1].append(row)
-        texts.add(text)
-        classes.add((text, plan))
+        for row in numbers:
+            # One text's rows are parted, and what they share is read twice, only where they are far too many.
+            plan = rows.plans[row].digest()
+            over = len(classes | {(text, plan)}) * copied > APART * leave
+            if not batches[-1] or over or (most is not None and len(batches[-1]) >= most):
+                if batches[-1]:
+                    batches.append([])
+                texts, classes = set(), set()
+                shortest = len(rows.tokens[row])
+            batches[-1].append(row)
+            texts.add(text)
+            classes.add((text, plan))
     return batches
