@@ -54,6 +54,21 @@ def test_what_cannot_be_answered_is_said(handlers: Handlers, desk: Desk, text: A
     assert not session.turns
 
 
+def test_what_is_chosen_to_colour_by_while_answers_are_written_is_done_at_their_end(
+    handlers: Handlers, desk: Desk
+) -> None:
+    session = desk.begin()
+    sent = handlers.send(session, "Hi", 8, 0.0, "warm", 1.0, 0.0)
+    next(sent)
+    handlers.recolour(session, "long")
+    assert session.turns[0].colour == "warm"
+    *_, last = sent
+    assert session.turns[0].colour == "long"
+    chosen = last[0]
+    assert handlers.recolour(session, "long")[0] == chosen
+    assert handlers.recolour(session, "warm")[0] != chosen
+
+
 def test_without_a_session_everything_says_so(handlers: Handlers) -> None:
     assert "being prepared" in list(handlers.send(None, "Hi", 8, 0, "", 0))[-1][2]
     assert "being prepared" in handlers.widen(None, True)[-1]

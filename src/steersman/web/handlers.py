@@ -79,6 +79,8 @@ class Handlers:
             notice = alert(sentence(error))
         finally:
             session.answering = False
+        if session.recolour is not None:
+            notice = self.recolour(session, session.recolour)[2] or notice
         yield self.show(session), gr.skip(), notice, *_buttons(False), gr.update(visible=not session.turns)
 
     def stop(self, session: Session | None) -> None:
@@ -99,6 +101,7 @@ class Handlers:
         if session is None:
             return gr.skip(), gr.skip(), alert(NOBODY)
         try:
+            session.recolour = colour if session.answering else None
             if not session.answering:
                 self._recolour(session, colour)
             return self.show(session), self.legend(session, colour), ""

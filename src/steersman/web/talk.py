@@ -80,6 +80,7 @@ class Session:
         answering: whether answers are under way.
         making: whether a direction is being made.
         made: the name of the direction that was made last.
+        recolour: what was chosen to colour by while answers were under way; done when they have ended.
     """
 
     shelf: list[Entry] = field(default_factory=list[Entry])
@@ -90,6 +91,7 @@ class Session:
     answering: bool = False
     making: bool = False
     made: str = ""
+    recolour: str | None = None
 
     def __deepcopy__(self, memo: object) -> "Session":
         """Return itself: the page hands it on, and events cannot be copied."""
