@@ -333,14 +333,15 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=48, help="of an answer, at most")
     parser.add_argument("--alone", action="store_true", help="steersman only")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="N requests to steersman alone")
+    parser.add_argument("--model", default="default", help="default, or a folder")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     options.requests, options.each, options.least = 256, 4, 16
     if options.quick:
         options.clients, options.rounds, options.tokens = [1, 8], 1, 8
         options.each, options.least = 2, 6
-    model = sm.load(dtype="float32")
-    folder = str(default_folder())
+    model = sm.load(options.model, dtype="float32")
+    folder = str(default_folder()) if options.model == "default" else options.model
     found: dict[str, Any] = {"model": model.name, "threads": torch.get_num_threads(), "tokens": options.tokens}
     with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
         layers = [model.depth // 3, model.depth // 2, 2 * model.depth // 3]
@@ -356,8 +357,9 @@ def main() -> int:
             servers.append(stack.enter_context(served(contender, command, port, called, log)))
 
         port = free_port()
-        own = [sys.executable, "-c", "from steersman.cli import main; main()", "serve", "default", "--dtype", "float32"]
-        start("steersman", [*own, "--port", str(port), "--directions", str(directions)], port, "default")
+        own = [sys.executable, "-c", "from steersman.cli import main; main()", "serve", options.model]
+        own += ["--dtype", "float32"]
+        start("steersman", [*own, "--port", str(port), "--directions", str(directions)], port, options.model)
         print(f"{name}, {depth} layers, {found['threads']} threads", file=sys.stderr)
         if options.soak:
             found["soak"] = soak(servers[0], options.soak, layers)
