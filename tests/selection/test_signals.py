@@ -74,7 +74,7 @@ def test_every_signal_is_its_formula(family, chat):
             "enacted": sum(gains[:fifth]) / fifth,
         }
         assert set(expected) == set(SIGNALS)
-        assert signals == pytest.approx(expected, abs=2e-4)
+        assert signals == pytest.approx(expected, rel=1e-5, abs=2e-4)
 
 
 def test_an_empty_completion_is_worse_than_any_other_in_every_signal():

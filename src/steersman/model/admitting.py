@@ -15,7 +15,11 @@ from steersman.model.passes import Past, Read, advance, grow_for, read_rows
 def arranged(model: Handle, rows: Rows, numbers: Sequence[int], most: int) -> list[Group]:
     """Return some of the rows in groups and batches, by their own numbers; outside the context that edits them."""
     groups = arrange(model, rows.part(numbers), most)
-    return [Group(group.shared, [[numbers[i] for i in batch] for batch in group.batches]) for group in groups]
+    batches = [[[numbers[i] for i in batch] for batch in group.batches] for group in groups]
+    return [
+        Group(group.shared, [part for batch in each for part in _parted(model, rows, batch)])
+        for group, each in zip(groups, batches, strict=True)
+    ]
 
 
 def reading(model: Handle, rows: Rows, group: Group) -> Iterator[Read | None]:
@@ -45,14 +49,29 @@ def reading(model: Handle, rows: Rows, group: Group) -> Iterator[Read | None]:
             yield read_rows(model, rows, here, before, keep=1, cache=True)
 
 
+def _parted(model: Handle, rows: Rows, batch: list[int]) -> list[list[int]]:
+    """Return a batch in parts: of a long text, the rows that can be read in pieces apart from those that cannot."""
+    bound = [row for row in batch if _is_bound(rows, row)]
+    if not bound or len(bound) == len(batch) or len(rows.tokens[batch[0]]) <= pass_tokens(model):
+        return [batch]
+    return [[row for row in batch if row not in bound], bound]
+
+
+def _is_bound(rows: Rows, row: int) -> bool:
+    """Return whether a row is read as a whole.
+
+    A gate decides at the prompt's end, before any token may be edited, and so do tokens that are counted from there.
+    """
+    return any(step.gate is not None or step.span.from_end for step in rows.plans[row])
+
+
 def _ahead(model: Handle, rows: Rows, batch: Sequence[int]) -> int:
     """Return how many first tokens of a batch are read ahead in pieces: of one long text, all but its last piece."""
     size = pass_tokens(model)
     length = len(rows.tokens[batch[0]])
     if length <= size or len({rows.text(row) for row in batch}) > 1 or not model.reads_on:
         return 0
-    # A gate decides at the prompt's end, before any token may be edited, and so do tokens that are counted from there.
-    if any(step.gate is not None or step.span.from_end for row in batch for step in rows.plans[row]):
+    if any(_is_bound(rows, row) for row in batch):
         return 0
     return max(0, length - max(1 + model.suffix, (length - 1) % size + 1))
 
